@@ -1,0 +1,53 @@
+#include "common/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+
+static char process_name[64] = "stint";
+static log_level_t lowest = LOG_INFO;
+
+void log_open(const char *process, log_level_t level)
+{
+    snprintf(process_name, sizeof process_name, "%s", process);
+    lowest = level;
+}
+
+void log_line(log_level_t level, const char *event, const char *pairs, ...)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    if (level < lowest) {
+        return;
+    }
+    char stamp[CLOCK_ISO_N], raw[2048], line[3 * sizeof raw];
+    va_list args;
+    va_start(args, pairs);
+    vsnprintf(raw, sizeof raw, pairs, args);
+    va_end(args);
+    clock_iso(clock_wall_ms(), stamp);
+    size_t used = (size_t)snprintf(line, 256, "ts=%s level=%s proc=\"%s\" event=%s%s", stamp,
+                                   names[level], process_name, event, raw[0] ? " " : "");
+    for (const char *at = raw; *at && used < sizeof line - 8; at++) {
+        unsigned char byte = (unsigned char)*at;
+        if (byte < 0x20 || byte == 0x7f) {
+            used += (size_t)snprintf(line + used, 5, "\\x%02x", byte);
+        } else {
+            line[used++] = *at;
+        }
+    }
+    line[used++] = '\n';
+    /* One write a line, so that lines of several processes do not mix on a shared terminal. */
+    ssize_t written = write(STDERR_FILENO, line, used);
+    (void)written;
+}
+
+void log_assert_failed(const char *expression, const char *file, int line)
+{
+    log_error("invariant.broken", "expression=\"%s\" at=%s:%d", expression, file, line);
+    abort();
+}
