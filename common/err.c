@@ -38,7 +38,11 @@ err_t err_context(err_t code, const char *format, ...)
     vsnprintf(next, sizeof next, format, args);
     va_end(args);
     size_t used = strlen(next);
-    snprintf(next + used, sizeof next - used, ": %s", sentence);
+    /* A sentence too long is cut; only an encoding failure, which "%s" cannot have, would leave it
+     * undefined. */
+    if (snprintf(next + used, sizeof next - used, ": %s", sentence) < 0) {
+        next[used] = 0;
+    }
     memcpy(sentence, next, sizeof next);
     return code;
 }
