@@ -1,0 +1,352 @@
+#include "common/link.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "common/buffer.h"
+#include "common/log.h"
+
+enum {
+    COPY_MAX = 1024, /* below this a copy is cheaper than libzmq's bookkeeping for foreign memory */
+    GARBAGE_TURN = 64, /* garbage skipped in one call, so that a flood of it cannot hold the loop */
+    ENDPOINT_MAX = 512,
+};
+
+struct link {
+    void *socket;
+    bool router;
+    uint64_t garbage_n;
+    char endpoint[ENDPOINT_MAX];
+};
+
+static void *the_context;
+
+bool link_id_equal(const link_id_t *a, const link_id_t *b)
+{
+    return a->n == b->n && memcmp(a->bytes, b->bytes, a->n) == 0;
+}
+
+void *link_context(void)
+{
+    if (!the_context) {
+        the_context = zmq_ctx_new();
+        INVARIANT(the_context);
+        zmq_ctx_set(the_context, ZMQ_IO_THREADS, 1);
+    }
+    return the_context;
+}
+
+void link_shutdown(void)
+{
+    if (the_context) {
+        while (zmq_ctx_term(the_context) != 0 && errno == EINTR) {
+        }
+        the_context = NULL;
+    }
+}
+
+/* -- the safe profile (PROTOCOL.md 9)
+ * ------------------------------------------------------------------ */
+
+static void set_int(void *socket, int option, int value)
+{
+    int rc = zmq_setsockopt(socket, option, &value, sizeof value);
+    INVARIANT(rc == 0);
+}
+
+static void set_profile(void *socket, bool router)
+{
+    set_int(socket, ZMQ_LINGER, 0);
+    set_int(socket, ZMQ_SNDHWM, 1000);
+    /* A full receive queue stops the reading of a connection and with it its pongs: never full. */
+    set_int(socket, ZMQ_RCVHWM, 0);
+    set_int(socket, ZMQ_SNDTIMEO, 0);
+    set_int(socket, ZMQ_RCVTIMEO, 0);
+    set_int(socket, ZMQ_HANDSHAKE_IVL, 3000);
+    int64_t max = WIRE_MESSAGE_MAX;
+    int rc = zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max, sizeof max);
+    INVARIANT(rc == 0);
+    set_int(socket, ZMQ_BACKLOG, 1024);
+    set_int(socket, ZMQ_RECONNECT_IVL, 100);
+    set_int(socket, ZMQ_RECONNECT_IVL_MAX, 5000);
+    set_int(socket, ZMQ_TCP_KEEPALIVE, 1);
+    set_int(socket, ZMQ_HEARTBEAT_IVL, 0);
+    if (router) {
+        set_int(socket, ZMQ_ROUTER_MANDATORY, 1);
+    } else {
+        set_int(socket, ZMQ_IMMEDIATE, 1);
+    }
+}
+
+static link_t *open_socket(bool router)
+{
+    link_t *self = mem_zero(sizeof *self);
+    self->router = router;
+    self->socket = zmq_socket(link_context(), router ? ZMQ_ROUTER : ZMQ_DEALER);
+    INVARIANT(self->socket);
+    set_profile(self->socket, router);
+    return self;
+}
+
+err_t link_connect(link_t **out, const char *endpoint)
+{
+    link_t *self = open_socket(false);
+    if (zmq_connect(self->socket, endpoint) != 0) {
+        int problem = errno;
+        link_destroy(&self);
+        return err_set(ERR_CONFIG, "cannot connect to \"%s\": %s", endpoint, zmq_strerror(problem));
+    }
+    strncpy(self->endpoint, endpoint, sizeof self->endpoint - 1);
+    *out = self;
+    return ERR_OK;
+}
+
+err_t link_bind(link_t **out, const char *endpoint)
+{
+    link_t *self = open_socket(true);
+    if (zmq_bind(self->socket, endpoint) != 0) {
+        int problem = errno;
+        link_destroy(&self);
+        if (problem == EADDRINUSE) {
+            return err_set(ERR_BUSY, "cannot bind \"%s\": another process uses this port",
+                           endpoint);
+        }
+        return err_set(ERR_CONFIG, "cannot bind \"%s\": %s", endpoint, zmq_strerror(problem));
+    }
+    size_t n = sizeof self->endpoint;
+    int rc = zmq_getsockopt(self->socket, ZMQ_LAST_ENDPOINT, self->endpoint, &n);
+    INVARIANT(rc == 0);
+    *out = self;
+    return ERR_OK;
+}
+
+void link_destroy(link_t **self)
+{
+    if (*self) {
+        zmq_close((*self)->socket);
+        free(*self);
+        *self = NULL;
+    }
+}
+
+void *link_socket(const link_t *self)
+{
+    return self->socket;
+}
+
+const char *link_endpoint(const link_t *self)
+{
+    return self->endpoint;
+}
+
+uint64_t link_garbage_n(const link_t *self)
+{
+    return self->garbage_n;
+}
+
+/* -- sending
+ * ------------------------------------------------------------------------------------------- */
+
+static void unref(void *data, void *hint)
+{
+    (void)data;
+    blob_t *blob = hint;
+    blob_unref(&blob);
+}
+
+/* Takes the reference. */
+static void fill(zmq_msg_t *msg, blob_t **blob)
+{
+    size_t n = blob_n(*blob);
+    if (n > COPY_MAX) {
+        int rc = zmq_msg_init_data(msg, (void *)(uintptr_t)blob_data(*blob), n, unref, *blob);
+        INVARIANT(rc == 0);
+        *blob = NULL;
+        return;
+    }
+    int rc = zmq_msg_init_size(msg, n);
+    INVARIANT(rc == 0);
+    if (n) {
+        memcpy(zmq_msg_data(msg), blob_data(*blob), n);
+    }
+    blob_unref(blob);
+}
+
+static void fill_bytes(zmq_msg_t *msg, const void *data, size_t n)
+{
+    int rc = zmq_msg_init_size(msg, n);
+    INVARIANT(rc == 0);
+    if (n) {
+        memcpy(zmq_msg_data(msg), data, n);
+    }
+}
+
+static bool send_frame(void *socket, zmq_msg_t *msg, bool more)
+{
+    int rc;
+    do {
+        rc = zmq_msg_send(msg, socket, more ? ZMQ_DONTWAIT | ZMQ_SNDMORE : ZMQ_DONTWAIT);
+    } while (rc < 0 && errno == EINTR);
+    if (rc < 0) {
+        zmq_msg_close(msg);
+    }
+    return rc >= 0;
+}
+
+bool link_send(link_t *self, const link_id_t *to, frames_t *frames)
+{
+    if (blob_n(frames->head) > WIRE_HEAD_MAX || blob_n(frames->body) > WIRE_BODY_MAX) {
+        frames_free(frames); /* the sender checks first (P6); a peer would cut the connection */
+        return false;
+    }
+    zmq_msg_t parts[4];
+    int n = 0;
+    if (self->router) {
+        INVARIANT(to);
+        fill_bytes(&parts[n++], to->bytes, to->n);
+    }
+    fill_bytes(&parts[n++], frames->route, frames->route_n);
+    fill(&parts[n++], &frames->head);
+    fill(&parts[n++], &frames->body);
+    frames->route_n = 0;
+    bool sent = true;
+    for (int i = 0; i < n; i++) {
+        if (i == 1 && !sent) {
+            /* Refused as a whole (full, or nobody there): no frame went in, so none may follow. */
+            for (; i < n; i++) {
+                zmq_msg_close(&parts[i]);
+            }
+            return false;
+        }
+        /* A connection that dies in the middle: libzmq takes back the first frames and expects the
+         * others, which it drops. Leaving them out would make it drop frames of the next message.
+         */
+        sent = send_frame(self->socket, &parts[i], i < n - 1) && sent;
+    }
+    return sent;
+}
+
+/* -- receiving
+ * ----------------------------------------------------------------------------------------- */
+
+typedef struct {
+    link_id_t id;
+    frames_t frames;
+    int n; /* frames so far, without the id */
+    bool garbage;
+} incoming_t;
+
+static void take_frame(incoming_t *in, zmq_msg_t *msg)
+{
+    size_t n = zmq_msg_size(msg);
+    const void *data = zmq_msg_data(msg);
+    switch (in->n++) {
+    case 0:
+        if (n <= WIRE_PEER_N) {
+            frames_route(&in->frames, data, n);
+        } else {
+            in->garbage = true;
+        }
+        break;
+    case 1:
+        if (n > 0 && n <= WIRE_HEAD_MAX) {
+            in->frames.head = blob_new(data, n);
+        } else {
+            in->garbage = true;
+        }
+        break;
+    case 2:
+        if (n > WIRE_BODY_MAX) {
+            in->garbage = true;
+        } else if (n > 0) {
+            in->frames.body = blob_new(data, n);
+        }
+        break;
+    default:
+        in->garbage = true;
+    }
+}
+
+/* False when nothing waits. libzmq delivers all frames of a message or none. */
+static bool receive_message(link_t *self, incoming_t *in)
+{
+    bool first = true, more = true;
+    while (more) {
+        zmq_msg_t msg;
+        zmq_msg_init(&msg);
+        int rc = zmq_msg_recv(&msg, self->socket, ZMQ_DONTWAIT);
+        if (rc < 0) {
+            bool interrupted = errno == EINTR;
+            zmq_msg_close(&msg);
+            if (interrupted) {
+                continue;
+            }
+            in->garbage = !first;
+            return !first;
+        }
+        more = zmq_msg_more(&msg);
+        if (first && self->router) {
+            size_t n = zmq_msg_size(&msg);
+            if (n <= sizeof in->id.bytes) {
+                in->id.n = (uint8_t)n;
+                memcpy(in->id.bytes, zmq_msg_data(&msg), n);
+            } else {
+                in->garbage = true; /* a stranger that chose its own long name */
+            }
+        } else {
+            take_frame(in, &msg);
+        }
+        first = false;
+        zmq_msg_close(&msg);
+    }
+    return true;
+}
+
+bool link_receive(link_t *self, link_id_t *from, frames_t *out)
+{
+    for (int skipped = 0; skipped < GARBAGE_TURN; skipped++) {
+        incoming_t in = {0};
+        if (!receive_message(self, &in)) {
+            return false;
+        }
+        if (!in.garbage && in.n == 3) {
+            if (from) {
+                *from = in.id;
+            }
+            *out = in.frames;
+            return true;
+        }
+        self->garbage_n++;
+        frames_free(&in.frames);
+    }
+    return false;
+}
+
+/* -- endpoints
+ * ----------------------------------------------------------------------------------------- */
+
+bool link_is_loopback(const char *endpoint)
+{
+    if (strncmp(endpoint, "ipc://", 6) == 0 || strncmp(endpoint, "inproc://", 9) == 0) {
+        return true;
+    }
+    if (strncmp(endpoint, "tcp://", 6) != 0) {
+        return false;
+    }
+    const char *host = endpoint + 6;
+    if (strncmp(host, "[::1]:", 6) == 0 || strncmp(host, "localhost:", 10) == 0) {
+        return true;
+    }
+    /* Four numbers: "127.evil.example" is a name, not an address. */
+    int dots = 0;
+    for (const char *at = host; *at && *at != ':'; at++) {
+        if (*at == '.') {
+            dots++;
+        } else if (*at < '0' || *at > '9') {
+            return false;
+        }
+    }
+    return dots == 3 && strncmp(host, "127.", 4) == 0;
+}
