@@ -3,80 +3,103 @@
 #include <stdlib.h>
 
 #include "common/buffer.h"
+#include "common/log.h"
 
-static bool before(const heap_node_t *a, const heap_node_t *b)
+static heap_slot_t *slot_of(const heap_t *self, const void *item)
 {
-    return a->at != b->at ? a->at < b->at : a->order < b->order;
+    return (heap_slot_t *)((char *)item + self->slot_offset);
 }
 
-static void set(heap_t *self, size_t i, heap_node_t *node)
+static void place(heap_t *self, size_t at, void *item)
 {
-    self->nodes[i] = node;
-    node->place = i + 1;
+    self->items[at] = item;
+    slot_of(self, item)->at = at;
 }
 
-static size_t up(heap_t *self, size_t i, heap_node_t *node)
+static void rise(heap_t *self, size_t at)
 {
-    while (i > 0 && before(node, self->nodes[(i - 1) / 2])) {
-        set(self, i, self->nodes[(i - 1) / 2]);
-        i = (i - 1) / 2;
+    void *item = self->items[at];
+    while (at > 1 && self->before(item, self->items[at / 2])) {
+        place(self, at, self->items[at / 2]);
+        at /= 2;
     }
-    set(self, i, node);
-    return i;
+    place(self, at, item);
 }
 
-static void down(heap_t *self, size_t i, heap_node_t *node)
+static void sink(heap_t *self, size_t at)
 {
+    void *item = self->items[at];
     for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= self->n) {
+        size_t child = at * 2;
+        if (child > self->n) {
             break;
         }
-        if (child + 1 < self->n && before(self->nodes[child + 1], self->nodes[child])) {
+        if (child < self->n && self->before(self->items[child + 1], self->items[child])) {
             child++;
         }
-        if (!before(self->nodes[child], node)) {
+        if (!self->before(self->items[child], item)) {
             break;
         }
-        set(self, i, self->nodes[child]);
-        i = child;
+        place(self, at, self->items[child]);
+        at = child;
     }
-    set(self, i, node);
+    place(self, at, item);
 }
 
-void heap_put(heap_t *self, heap_node_t *node, int64_t at)
+void heap_init(heap_t *self, size_t slot_offset, heap_before_t before)
 {
-    heap_remove(self, node);
-    if (self->n == self->capacity) {
-        self->capacity = self->capacity ? self->capacity * 2 : 16;
-        self->nodes = mem_grow(self->nodes, self->capacity * sizeof(heap_node_t *));
-    }
-    node->at = at;
-    node->order = self->order++;
-    self->n++;
-    up(self, self->n - 1, node);
-}
-
-void heap_remove(heap_t *self, heap_node_t *node)
-{
-    if (node->place == 0) {
-        return;
-    }
-    size_t i = node->place - 1;
-    node->place = 0;
-    heap_node_t *last = self->nodes[--self->n];
-    if (last != node) {
-        down(self, up(self, i, last), last);
-    }
-}
-
-heap_node_t *heap_first(const heap_t *self)
-{
-    return self->n ? self->nodes[0] : NULL;
+    *self = (heap_t){.slot_offset = slot_offset, .before = before};
 }
 
 void heap_free(heap_t *self)
 {
-    free(self->nodes);
-    *self = (heap_t){0};
+    free(self->items);
+    self->items = NULL;
+    self->n = self->capacity = 0;
+}
+
+void heap_add(heap_t *self, void *item)
+{
+    INVARIANT(slot_of(self, item)->at == 0);
+    if (self->n + 1 >= self->capacity) {
+        self->capacity = self->capacity ? self->capacity * 2 : 16;
+        self->items = mem_grow(self->items, self->capacity * sizeof *self->items);
+    }
+    self->items[++self->n] = item;
+    slot_of(self, item)->at = self->n;
+    rise(self, self->n);
+}
+
+void heap_remove(heap_t *self, void *item)
+{
+    size_t at = slot_of(self, item)->at;
+    if (at == 0) {
+        return;
+    }
+    INVARIANT(at <= self->n && self->items[at] == item);
+    slot_of(self, item)->at = 0;
+    void *last = self->items[self->n--];
+    if (last != item) {
+        place(self, at, last);
+        heap_moved(self, last);
+    }
+}
+
+void heap_moved(heap_t *self, void *item)
+{
+    size_t at = slot_of(self, item)->at;
+    if (at) {
+        rise(self, at);
+        sink(self, slot_of(self, item)->at);
+    }
+}
+
+void *heap_top(const heap_t *self)
+{
+    return self->n ? self->items[1] : NULL;
+}
+
+bool heap_has(const heap_t *self, const void *item)
+{
+    return slot_of(self, item)->at != 0;
 }

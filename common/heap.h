@@ -1,40 +1,35 @@
-/* heap: deadlines, the earliest first, each of which can be moved or taken out.
+/* heap: a binary min-heap of borrowed elements that know their place, so that any of them can be removed or moved.
  *
- * Intrusive: the node lives in the thing that waits. Ties keep the order of heap_put. Pure; called
- * by the loop and the cores. */
+ * Each element is a struct with a heap_slot_t inside; `before` compares two elements. O(log n) for add, remove, moved. */
 #ifndef STINT_COMMON_HEAP_H
 #define STINT_COMMON_HEAP_H
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
-/* All zero: not in a heap. `owner` is the caller's; the rest is the heap's. */
 typedef struct {
-    void *owner;
-    int64_t at;
-    uint64_t order;
-    size_t place; /* position + 1; 0 = not in a heap */
-} heap_node_t;
+    size_t at; /* 1-based place; 0 = not in a heap */
+} heap_slot_t;
 
-/* All zero: empty. */
+typedef bool (*heap_before_t)(const void *a, const void *b);
+
 typedef struct {
-    heap_node_t **nodes;
+    void **items;
     size_t n, capacity;
-    uint64_t order;
+    size_t slot_offset; /* offsetof (element, its heap_slot_t) */
+    heap_before_t before;
 } heap_t;
 
-/* Put the node in, or move it. */
-void heap_put(heap_t *self, heap_node_t *node, int64_t at);
-/* Does nothing if it is not in. */
-void heap_remove(heap_t *self, heap_node_t *node);
-/* NULL while empty. */
-heap_node_t *heap_first(const heap_t *self);
-static inline bool heap_holds(const heap_node_t *node)
-{
-    return node->place != 0;
-}
-/* Frees the array, not the nodes. */
+void heap_init(heap_t *self, size_t slot_offset, heap_before_t before);
+/* Frees the heap's own memory; the elements stay. */
 void heap_free(heap_t *self);
+void heap_add(heap_t *self, void *item);
+/* No effect if the element is in no heap. */
+void heap_remove(heap_t *self, void *item);
+/* The element's key changed. */
+void heap_moved(heap_t *self, void *item);
+/* NULL if empty. */
+void *heap_top(const heap_t *self);
+bool heap_has(const heap_t *self, const void *item);
 
 #endif
