@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/log.h"
 
 typedef struct {
     char **items;
@@ -31,8 +32,11 @@ typedef struct {
 
 typedef enum { CONFIG_RUN, CONFIG_EXIT } config_next_t;
 
-/* `role` is 'A', 'B', 'W' or 'S'. --help, --version and --help-markdown print to stdout and give CONFIG_EXIT. */
+/* `role` is 'A', 'B', 'W' or 'S'. --help, --version and --help-markdown print to stdout and give CONFIG_EXIT.
+ * On CONFIG_RUN an empty name is filled in ("worker-4711"), and a worker's empty state directory from it. */
 CHECKED err_t config_load(config_t *out, config_next_t *next, char role, int argc, char **argv);
 void config_free(config_t *self);
+/* The row log_level, for log_open. */
+log_level_t config_log_level(const config_t *self);
 
 #endif

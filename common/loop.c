@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -26,7 +27,9 @@ struct loop_watch {
 
 struct loop_timer {
     loop_t *loop;
-    heap_node_t node;
+    heap_slot_t slot;
+    int64_t at_ms;
+    uint64_t order; /* of arming: ties fire in this order */
     loop_call_t call;
     void *context;
 };
@@ -37,6 +40,7 @@ struct loop {
     size_t n, capacity;
     bool changed; /* items have to be made again */
     heap_t timers;
+    uint64_t armed_n;
     int64_t now_ms;
     int signal_fd;
     sigset_t mask_before;
@@ -47,6 +51,12 @@ struct loop {
     bool again, stopped;
     int exit_code;
 };
+
+static bool timer_before(const void *a, const void *b)
+{
+    const loop_timer_t *one = a, *other = b;
+    return one->at_ms != other->at_ms ? one->at_ms < other->at_ms : one->order < other->order;
+}
 
 /* -- signals
  * ------------------------------------------------------------------------------------------- */
@@ -79,6 +89,7 @@ loop_t *loop_new(void)
     self->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
     INVARIANT(self->signal_fd >= 0);
     self->now_ms = clock_now_ms();
+    heap_init(&self->timers, offsetof(loop_timer_t, slot), timer_before);
     loop_watch_fd(self, self->signal_fd, read_signals, self);
     return self;
 }
@@ -93,9 +104,8 @@ void loop_destroy(loop_t **self)
         free(loop->watches[i]);
     }
     /* Timers left over belong to their owners, who may destroy them after us. */
-    while (heap_first(&loop->timers)) {
-        loop_timer_t *timer = heap_first(&loop->timers)->owner;
-        heap_remove(&loop->timers, &timer->node);
+    while (heap_top(&loop->timers)) {
+        heap_remove(&loop->timers, heap_top(&loop->timers));
     }
     close(loop->signal_fd);
     pthread_sigmask(SIG_SETMASK, &loop->mask_before, NULL);
@@ -183,7 +193,6 @@ loop_timer_t *loop_timer_new(loop_t *self, loop_call_t call, void *context)
 {
     loop_timer_t *timer = mem_zero(sizeof *timer);
     timer->loop = self;
-    timer->node.owner = timer;
     timer->call = call;
     timer->context = context;
     return timer;
@@ -193,14 +202,17 @@ void loop_timer_arm(loop_timer_t *timer, int64_t at_ms)
 {
     /* A time in the past counts as now: a timer that always re-arms itself at 0 stands behind those
      * already due. */
-    int64_t now = timer->loop->now_ms;
-    heap_put(&timer->loop->timers, &timer->node, at_ms < now ? now : at_ms);
+    loop_t *self = timer->loop;
+    loop_timer_disarm(timer);
+    timer->at_ms = at_ms < self->now_ms ? self->now_ms : at_ms;
+    timer->order = self->armed_n++;
+    heap_add(&self->timers, timer);
 }
 
 void loop_timer_disarm(loop_timer_t *timer)
 {
-    if (heap_holds(&timer->node)) { /* else the loop may be gone already */
-        heap_remove(&timer->loop->timers, &timer->node);
+    if (timer->slot.at) { /* else the loop may be gone already */
+        heap_remove(&timer->loop->timers, timer);
     }
 }
 
@@ -215,14 +227,13 @@ void loop_timer_destroy(loop_timer_t **timer)
 
 static void fire_timers(loop_t *self)
 {
-    uint64_t end = self->timers.order; /* what is armed from here on waits for the next turn */
+    uint64_t end = self->armed_n; /* what is armed from here on waits for the next turn */
     for (;;) {
-        heap_node_t *node = heap_first(&self->timers);
-        if (!node || node->at > self->now_ms || node->order >= end) {
+        loop_timer_t *timer = heap_top(&self->timers);
+        if (!timer || timer->at_ms > self->now_ms || timer->order >= end) {
             return;
         }
-        loop_timer_t *timer = node->owner;
-        heap_remove(&self->timers, node);
+        heap_remove(&self->timers, timer);
         timer->call(timer->context); /* may destroy the timer */
     }
 }
@@ -243,14 +254,14 @@ void loop_again(loop_t *self)
 
 static long sleep_ms(const loop_t *self)
 {
-    const heap_node_t *first = heap_first(&self->timers);
+    const loop_timer_t *first = heap_top(&self->timers);
     if (self->again) {
         return 0;
     }
     if (!first) {
         return -1;
     }
-    int64_t wait = first->at - clock_now_ms();
+    int64_t wait = first->at_ms - clock_now_ms();
     return wait <= 0 ? 0 : wait > INT_MAX ? INT_MAX : (long)wait;
 }
 
