@@ -1,6 +1,7 @@
 #include "common/optimizer.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum {
     MEMORY_LOW = 1 << 30,
