@@ -89,7 +89,7 @@ END_TEST
 START_TEST(test_nearest_name_is_near_or_null)
 {
     const char *names[] = {"queue", "worker", "broker"};
-    ck_assert_str_eq(nearest_name("wroker", names, 3), "worker");
+    ck_assert_str_eq(nearest_name("wroer", names, 3), "worker");
     ck_assert_str_eq(nearest_name("brokers", names, 3), "broker");
     ck_assert_ptr_null(nearest_name("zzzzzz", names, 3));
     ck_assert_ptr_null(nearest_name("", names, 3));
