@@ -195,6 +195,35 @@ void feeder_cut(feeder_t *self, live_job_t *job, const batch_row_t *row)
     settle(job);
 }
 
+enum { RATE_SPAN_MS = 5000, RATE_SPANS = 12 };
+
+void feeder_job_items(live_job_t *job, int64_t now, uint64_t items_n)
+{
+    int64_t span = now / RATE_SPAN_MS;
+    if (job->rate_since == 0) {
+        job->rate_since = now;
+        job->rate_span = span;
+    }
+    for (int i = 0; job->rate_span < span && i < RATE_SPANS; i++) {
+        job->rate[++job->rate_span % RATE_SPANS] = 0;
+    }
+    job->rate_span = span;
+    job->rate[span % RATE_SPANS] += items_n;
+}
+
+double feeder_job_rate(const live_job_t *job, int64_t now)
+{
+    int64_t span = now / RATE_SPAN_MS;
+    uint64_t items = 0;
+    for (int64_t at = job->rate_span; at > span - RATE_SPANS && at > job->rate_span - RATE_SPANS && at >= 0; at--) {
+        items += job->rate[at % RATE_SPANS];
+    }
+    int64_t passed = now - job->rate_since;
+    int64_t window = (RATE_SPANS - 1) * RATE_SPAN_MS + now % RATE_SPAN_MS;
+    passed = passed > window ? window : passed < 1000 ? 1000 : passed;
+    return (double)items * 1000.0 / (double)passed;
+}
+
 live_job_t *feeder_best(const live_task_t *task)
 {
     return heap_top(&task->jobs);

@@ -52,8 +52,8 @@ struct live_job {
     live_batch_t *ready_first, *ready_last;
     heap_slot_t slot; /* in task->jobs */
     job_row_t *row;   /* parameters, header and the like, loaded at the first dispatch */
-    uint64_t rate[12]; /* items finished in the last 12 spans of 5 s, for the rate */
-    int64_t rate_span;
+    uint64_t rate[12]; /* items finished in each of the last 12 spans of 5 s */
+    int64_t rate_span, rate_since;
 };
 
 typedef struct feeder feeder_t;
@@ -86,6 +86,10 @@ void feeder_batch_ready(feeder_t *self, live_batch_t *batch);
 void feeder_batch_until(feeder_t *self, live_batch_t *batch, int64_t deadline);
 /* The oldest batch of the job that may start now; NULL if none. It stays there until feeder_batch_until. */
 live_batch_t *feeder_ready(const live_job_t *job);
+
+/* Items of the job finished now; and a second, over the last minute or since the first ones. */
+void feeder_job_items(live_job_t *job, int64_t now, uint64_t items_n);
+double feeder_job_rate(const live_job_t *job, int64_t now);
 
 /* The best job of the task; NULL if it has nothing to dispatch. */
 live_job_t *feeder_best(const live_task_t *task);

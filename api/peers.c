@@ -9,13 +9,13 @@
 struct peers {
     peer_t **items;
     int n, capacity;
-    map_t by_key; /* first 8 bytes of the incarnation; they are random */
+    map_t by_key; /* last 8 bytes of the incarnation; they are random */
 };
 
 static uint64_t key_of(const uint8_t incarnation[WIRE_PEER_N])
 {
     uint64_t key;
-    memcpy(&key, incarnation, sizeof key);
+    memcpy(&key, incarnation + 8, sizeof key);
     return key ? key : 1;
 }
 

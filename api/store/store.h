@@ -74,6 +74,8 @@ CHECKED err_t store_begin(store_t *self);
 CHECKED err_t store_commit(store_t *self);
 void store_rollback(store_t *self);
 bool store_in_turn(const store_t *self);
+/* A statement of this turn made the database roll the whole of it back. */
+bool store_turn_lost(const store_t *self);
 CHECKED err_t store_mark(store_t *self);
 CHECKED err_t store_keep(store_t *self);
 void store_undo(store_t *self);
@@ -223,8 +225,8 @@ CHECKED err_t store_batch_get(store_t *self, uint64_t batch, batch_row_t *out);
 /* All non-terminal batches and finalizes of live jobs, by job and no. */
 CHECKED err_t store_batches_live(store_t *self, uint64_t job, void (*visit)(void *context, const batch_row_t *row),
                                  void *context);
-/* How many different workers reported a crash of this batch. */
-CHECKED err_t store_batch_crashers(store_t *self, const batch_row_t *row, int *out);
+/* How many different workers other than `but` reported a crash of this batch. */
+CHECKED err_t store_batch_crashers(store_t *self, const batch_row_t *row, const char *but, int *out);
 /* A page of partials (PROTOCOL P30) of at most max_bytes but at least one record; *next_no, *last as in PARTIALS. */
 CHECKED err_t store_partials(store_t *self, uint64_t job, uint32_t from_no, size_t max_bytes, buffer_t *out,
                              uint32_t *next_no, bool *last);

@@ -1,0 +1,537 @@
+/* The turn of the api's loop, and the way back after a rolled-back one. */
+#include "api/core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/core_internal.h"
+#include "common/log.h"
+
+/* -- life ---------------------------------------------------------------------------------------------- */
+
+static void visit_task(void *context, const task_row_t *row)
+{
+    feeder_task_put(context, row);
+}
+
+typedef struct {
+    core_t *core;
+    live_job_t *job;
+    uint64_t armed;
+} load_t;
+
+/* A leased batch is armed in full and spread over one more lease, so that a fleet that is still there renews it and one
+ * that is not does not come back in one crowd. What the api had leased to itself is gone with the process. */
+static void visit_batch(void *context, const batch_row_t *row)
+{
+    load_t *load = context;
+    core_t *self = load->core;
+    live_batch_t *batch = feeder_batch_add(self->feeder, load->job, row);
+    if (row->state == BATCH_LEASED) {
+        int64_t spread = (int64_t)(load->armed++ % 1000) * self->options.lease_ms / 1000;
+        feeder_batch_until(self->feeder, batch, self->now + self->options.lease_ms + spread);
+        if (load->job->task->flags & TASK_STORE) {
+            feeder_batch_until(self->feeder, batch, self->now);
+        }
+    } else if (row->state == BATCH_RETRYING) {
+        int64_t wait = row->not_before_at - self->wall;
+        feeder_batch_until(self->feeder, batch,
+                           self->now + (wait < 0 ? 0 : wait > 3600000 ? 3600000 : wait));
+    } else {
+        feeder_batch_ready(self->feeder, batch);
+    }
+}
+
+typedef struct {
+    core_t *core;
+    uint64_t *ids;
+    size_t n, capacity;
+} ids_t;
+
+static void visit_job(void *context, const job_row_t *row)
+{
+    ids_t *ids = context;
+    feeder_job_add(ids->core->feeder, row);
+    if (ids->n == ids->capacity) {
+        ids->capacity = ids->capacity ? ids->capacity * 2 : 64;
+        ids->ids = mem_grow(ids->ids, ids->capacity * sizeof *ids->ids);
+    }
+    ids->ids[ids->n++] = row->id;
+}
+
+err_t core_load(core_t *self)
+{
+    feeder_destroy(&self->feeder);
+    self->feeder = feeder_new();
+    maintenance_reset(self->maintenance);
+    err_t err = store_tasks(self->store, visit_task, self->feeder);
+    ids_t ids = {.core = self};
+    if (!err) {
+        err = store_jobs_live(self->store, visit_job, &ids);
+    }
+    load_t load = {.core = self};
+    for (size_t i = 0; i < ids.n && !err; i++) {
+        load.job = feeder_job(self->feeder, ids.ids[i]);
+        if (load.job->state != JOB_PENDING) {
+            err = store_batches_live(self->store, ids.ids[i], visit_batch, &load);
+        }
+    }
+    free(ids.ids);
+    return err;
+}
+
+err_t core_open(core_t **out, store_t *store, const core_options_t *options, core_effects_t effects)
+{
+    core_t *self = mem_zero(sizeof *self);
+    self->store = store;
+    self->options = *options;
+    str_copy(self->name, sizeof self->name, str_of(options->name));
+    str_copy(self->host, sizeof self->host, str_of(options->host));
+    self->options.name = self->name;
+    self->options.host = self->host;
+    self->effects = effects;
+    self->peers = peers_new();
+    self->arena = wire_arena_new();
+    self->maintenance = maintenance_new();
+    for (int i = 0; i < options->brokers_n; i++) {
+        capacity_init(&self->brokers[i].capacity);
+    }
+    core_clock(self, options->now_ms, options->wall_at);
+    err_t err = core_load(self);
+    if (!err) {
+        err = core_ensure_schedules(self);
+    }
+    if (err) {
+        core_destroy(&self);
+        return err;
+    }
+    *out = self;
+    return ERR_OK;
+}
+
+void core_destroy(core_t **self_ref)
+{
+    core_t *self = *self_ref;
+    if (!self) {
+        return;
+    }
+    core_submissions_break(self);
+    for (size_t i = 0; i < self->owed_n; i++) {
+        frames_free(&self->owed[i].frames);
+    }
+    for (int i = 0; i < self->options.brokers_n; i++) {
+        capacity_free(&self->brokers[i].capacity);
+    }
+    maintenance_destroy(&self->maintenance);
+    feeder_destroy(&self->feeder);
+    peers_destroy(&self->peers);
+    wire_arena_destroy(&self->arena);
+    free(self->owed);
+    free(self->unsent);
+    free(self->after);
+    free(self->aborted);
+    free(self);
+    *self_ref = NULL;
+}
+
+/* -- owed: leaves after the commit ---------------------------------------------------------------------- */
+
+static void owe(core_t *self, const owed_t *what)
+{
+    if (self->owed_n == self->owed_capacity) {
+        self->owed_capacity = self->owed_capacity ? self->owed_capacity * 2 : 64;
+        self->owed = mem_grow(self->owed, self->owed_capacity * sizeof *self->owed);
+    }
+    self->owed[self->owed_n++] = *what;
+}
+
+void core_owe(core_t *self, int broker, const uint8_t *peer, const msg_t *msg, blob_t *body)
+{
+    owed_t what = {.broker = broker, .frames = frames_of(msg, body)};
+    if (peer) {
+        frames_route(&what.frames, peer, WIRE_PEER_N);
+    }
+    owe(self, &what);
+}
+
+void core_owe_dispatch(core_t *self, int broker, frames_t *frames, const batch_row_t *row)
+{
+    owed_t what = {
+        .broker = broker, .frames = *frames, .batch = row->id, .attempt = row->attempt};
+    owe(self, &what);
+}
+
+void core_after_commit(core_t *self, core_after_t call, void *context)
+{
+    if (self->after_n == self->after_capacity) {
+        self->after_capacity = self->after_capacity ? self->after_capacity * 2 : 16;
+        self->after = mem_grow(self->after, self->after_capacity * sizeof *self->after);
+    }
+    self->after[self->after_n].call = call;
+    self->after[self->after_n++].context = context;
+    self->urgent = true;
+}
+
+static void send_owed(core_t *self)
+{
+    for (size_t i = 0; i < self->owed_n; i++) {
+        owed_t *what = &self->owed[i];
+        if (self->effects.send(self->effects.context, what->broker, &what->frames) || !what->batch) {
+            continue;
+        }
+        /* Nothing left this process: as good as UNDELIVERABLE. */
+        if (self->unsent_n == self->unsent_capacity) {
+            self->unsent_capacity = self->unsent_capacity ? self->unsent_capacity * 2 : 16;
+            self->unsent = mem_grow(self->unsent, self->unsent_capacity * sizeof *self->unsent);
+        }
+        self->unsent[self->unsent_n++] = *what;
+        self->more = true;
+    }
+    self->owed_n = 0;
+}
+
+static void run_after(core_t *self, err_t err)
+{
+    /* A call may ask for another one of the next turn: work on what is there now. */
+    size_t n = self->after_n;
+    for (size_t i = 0; i < n; i++) {
+        self->after[i].call(self->after[i].context, err);
+    }
+    self->after_n -= n;
+    memmove(self->after, self->after + n, self->after_n * sizeof *self->after);
+}
+
+/* -- verbs ---------------------------------------------------------------------------------------------- */
+
+err_t core_verb(core_t *self)
+{
+    if (self->lost) {
+        return err_set(ERR_UNAVAILABLE, "the running transaction was rolled back");
+    }
+    if (!store_in_turn(self->store)) {
+        err_t err = store_begin(self->store);
+        if (err) {
+            return err;
+        }
+    }
+    return store_mark(self->store);
+}
+
+err_t core_verb_end(core_t *self, err_t err)
+{
+    if (!err) {
+        err = store_keep(self->store);
+    } else {
+        store_undo(self->store);
+    }
+    if (!self->lost && (err == ERR_FULL || err == ERR_IO || err == ERR_CORRUPT)) {
+        self->lost = err; /* the database may have rolled back by itself: the whole turn goes */
+    } else if (!self->lost && store_turn_lost(self->store)) {
+        self->lost = ERR_INTERNAL;
+    }
+    return err;
+}
+
+/* -- the turn ------------------------------------------------------------------------------------------- */
+
+void core_clock(core_t *self, int64_t now_ms, int64_t wall_at)
+{
+    int64_t gap = self->raw_now ? now_ms - self->raw_now : 0;
+    if (gap > 1000) {
+        self->shift += gap;
+        log_warn("api.gap", "ms=%lld", (long long)gap);
+    } else if (self->raw_now == 0) {
+        self->beat_at = now_ms;
+    }
+    self->raw_now = now_ms;
+    self->now = now_ms - self->shift;
+    self->wall = wall_at;
+}
+
+static void beat(core_t *self)
+{
+    if (self->now < self->beat_at) {
+        return;
+    }
+    self->beat_at = self->now + self->options.heartbeat_ms;
+    self->ping_seq++;
+    for (int i = 0; i < self->options.brokers_n; i++) {
+        broker_t *broker = &self->brokers[i];
+        if (broker->up && self->now - broker->heard_at > 3 * self->options.heartbeat_ms) {
+            broker->up = false;
+            log_warn("api.broker_silent", "broker=%d", i);
+        }
+        if (broker->up) {
+            msg_t ping = {.type = MSG_PING, .ping = {.seq = self->ping_seq}};
+            core_owe(self, i, NULL, &ping, NULL);
+        } else {
+            core_broker_hello(self, i);
+        }
+    }
+    peers_expire(self->peers, self->now - 3 * self->options.heartbeat_ms);
+    if (self->full) {
+        uint64_t space = 0, database = 0, log = 0;
+        store_space(self->store, &space, &database, &log);
+        if (space > (uint64_t)16 << 20) {
+            store_reserve(self->store, true);
+            self->full = false;
+            log_info("store.room_again", "free_bytes=%llu", (unsigned long long)space);
+        }
+    }
+}
+
+static void give_back_unsent(core_t *self)
+{
+    size_t n = self->unsent_n;
+    for (size_t i = 0; i < n; i++) {
+        owed_t what = self->unsent[i];
+        capacity_t *capacity = &self->brokers[what.broker].capacity;
+        capacity_undeliverable(capacity, capacity->seq);
+        core_give_back(self, what.batch, what.attempt);
+    }
+    self->unsent_n = 0;
+}
+
+/* Nothing of this turn happened: drop what is owed and build the memory again from what is committed. */
+static err_t roll_back(core_t *self, err_t why)
+{
+    store_rollback(self->store);
+    self->counters.rolled_back_n++;
+    log_error("store.rolled_back", "error=%s detail=\"%s\"", err_code(why), err_text());
+    for (size_t i = 0; i < self->owed_n; i++) {
+        frames_free(&self->owed[i].frames);
+    }
+    self->owed_n = 0;
+    self->unsent_n = 0;
+    self->upload_since = 0;
+    self->upload_bytes = 0;
+    self->urgent = false;
+    core_submissions_break(self);
+    if (why == ERR_FULL) {
+        self->full = true;
+        store_reserve(self->store, false);
+    }
+    run_after(self, why);
+    if (why == ERR_IO || why == ERR_CORRUPT) {
+        return why; /* what is on the disk is not known any more: only a new process may look */
+    }
+    for (int i = 0; i < self->options.brokers_n; i++) {
+        self->brokers[i].up = false; /* what was counted as sent was not: begin anew */
+    }
+    self->beat_at = self->now;
+    return core_load(self);
+}
+
+err_t core_turn(core_t *self)
+{
+    self->more = false;
+    if (!self->lost) {
+        beat(self);
+        give_back_unsent(self);
+        core_expire(self);
+        core_remove_aborted(self);
+        self->more = maintenance_step(self->maintenance, self) || self->more;
+        core_feed(self);
+    }
+    err_t err = ERR_OK;
+    if (self->lost) {
+        err = self->lost;
+        self->lost = ERR_OK;
+        return roll_back(self, err);
+    }
+    if (store_in_turn(self->store)) {
+        bool wait = !self->urgent && self->owed_n == 0 && self->upload_since &&
+                    self->now - self->upload_since < UPLOAD_WAIT_MS &&
+                    self->upload_bytes < UPLOAD_WAIT_BYTES;
+        if (wait) {
+            return ERR_OK;
+        }
+        err = store_commit(self->store);
+        self->upload_since = 0;
+        self->upload_bytes = 0;
+        self->urgent = false;
+        if (err) {
+            return roll_back(self, err);
+        }
+        self->counters.commits_n++;
+    }
+    self->urgent = false;
+    send_owed(self);
+    run_after(self, ERR_OK);
+    return ERR_OK;
+}
+
+int64_t core_next_at(const core_t *self)
+{
+    if (self->more || self->lost || self->after_n) {
+        return self->raw_now;
+    }
+    int64_t next = self->beat_at;
+    const live_batch_t *due = feeder_due(self->feeder);
+    if (due) {
+        /* While anything is out, turns come often enough for a gap of a second to mean a stalled process. */
+        next = due->deadline < next ? due->deadline : next;
+        next = self->now + 500 < next ? self->now + 500 : next;
+    }
+    if (self->upload_since && self->upload_since + UPLOAD_WAIT_MS < next) {
+        next = self->upload_since + UPLOAD_WAIT_MS;
+    }
+    return next + self->shift;
+}
+
+/* -- messages ------------------------------------------------------------------------------------------- */
+
+static void on_store_message(core_t *self, int broker, const uint8_t *peer, const msg_t *msg,
+                             blob_t *body)
+{
+    switch (msg->type) {
+    case MSG_HELLO:
+        core_on_hello(self, broker, peer, &msg->hello);
+        break;
+    case MSG_BYE:
+        core_on_bye(self, peer);
+        break;
+    case MSG_ACCEPTED:
+        core_on_accepted(self, peer, &msg->accepted);
+        break;
+    case MSG_REFUSED:
+        core_give_back(self, msg->refused.batch, msg->refused.attempt);
+        break;
+    case MSG_HANDED_BACK:
+        core_give_back(self, msg->handed_back.batch, msg->handed_back.attempt);
+        break;
+    case MSG_RESULT:
+        core_on_result(self, broker, peer, &msg->result, body);
+        break;
+    case MSG_FAILURE:
+        core_on_failure(self, broker, peer, &msg->failure);
+        break;
+    case MSG_HEARTBEAT:
+        core_on_heartbeat(self, broker, peer, &msg->heartbeat);
+        break;
+    case MSG_PARTIALS_GET:
+        core_on_partials_get(self, broker, peer, &msg->partials_get);
+        break;
+    case MSG_SCHEDULES_GET:
+        core_on_schedules_get(self, broker, peer, &msg->schedules_get);
+        break;
+    case MSG_TICK:
+        core_on_tick(self, broker, peer, &msg->tick);
+        break;
+    default:
+        self->counters.garbage_n++;
+        break;
+    }
+}
+
+static void on_broker_message(core_t *self, int broker, const msg_t *msg)
+{
+    broker_t *from = &self->brokers[broker];
+    from->heard_at = self->now;
+    switch (msg->type) {
+    case MSG_HELLO_OK:
+        if (!from->up && msg->hello_ok.incarnation.n == WIRE_PEER_N) {
+            from->up = true;
+            memcpy(from->incarnation, msg->hello_ok.incarnation.p, WIRE_PEER_N);
+            log_info("api.broker_up", "broker=%d", broker);
+        }
+        break;
+    case MSG_RECONNECT:
+        core_broker_hello(self, broker);
+        break;
+    case MSG_PONG:
+        break;
+    case MSG_CAPACITY:
+        core_on_capacity(self, broker, &msg->capacity_is);
+        break;
+    case MSG_UNDELIVERABLE:
+        capacity_undeliverable(&from->capacity, msg->undeliverable.seq);
+        core_give_back(self, msg->undeliverable.batch, msg->undeliverable.attempt);
+        break;
+    default:
+        self->counters.garbage_n++;
+        break;
+    }
+}
+
+void core_receive(core_t *self, int broker, frames_t *frames)
+{
+    msg_t msg;
+    err_t err = wire_decode(self->arena, blob_data(frames->head), blob_n(frames->head), &msg);
+    if (err || msg.type == MSG_NONE || (frames->route_n != 0 && frames->route_n != WIRE_PEER_N)) {
+        self->counters.garbage_n++;
+    } else if (frames->route_n == WIRE_PEER_N) {
+        on_store_message(self, broker, frames->route, &msg, frames->body);
+    } else {
+        on_broker_message(self, broker, &msg);
+    }
+    frames_free(frames);
+}
+
+/* -- for readers ---------------------------------------------------------------------------------------- */
+
+store_t *core_store(const core_t *self)
+{
+    return self->store;
+}
+
+feeder_t *core_feeder(const core_t *self)
+{
+    return self->feeder;
+}
+
+peers_t *core_peers(const core_t *self)
+{
+    return self->peers;
+}
+
+const core_options_t *core_options(const core_t *self)
+{
+    return &self->options;
+}
+
+int64_t core_now(const core_t *self)
+{
+    return self->now;
+}
+
+int64_t core_wall(const core_t *self)
+{
+    return self->wall;
+}
+
+meter_sum_t core_minute(const core_t *self)
+{
+    return meter_minute(&self->meter, self->now);
+}
+
+meter_sum_t core_hour(const core_t *self)
+{
+    return meter_hour(&self->meter, self->now);
+}
+
+double core_job_rate(const core_t *self, uint64_t id)
+{
+    const live_job_t *job = feeder_job(self->feeder, id);
+    return job ? feeder_job_rate(job, self->now) : 0;
+}
+
+bool core_broker_up(const core_t *self, int broker)
+{
+    return broker < self->options.brokers_n && self->brokers[broker].up;
+}
+
+bool core_full(const core_t *self)
+{
+    return self->full;
+}
+
+const core_health_t *core_last_health(const core_t *self)
+{
+    return &self->health;
+}
+
+const core_counters_t *core_counters(const core_t *self)
+{
+    return &self->counters;
+}
