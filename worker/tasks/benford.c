@@ -194,26 +194,24 @@ static uint64_t rows_between(const uint64_t *histogram, int from, int to)
     return n;
 }
 
-/* The edge with the steepest rise, 0 if none is steep enough. Buckets below 128 are no octaves:
- * edges start above. */
+/* 0 if no edge is steep enough. A steep octave says that there is one; the largest step between
+ * octaves says where. Buckets below 128 are no octaves: edges start above. */
 static int64_t find_edge(const uint64_t *histogram, int64_t tested_from)
 {
     int start = histogram_bucket(tested_from < (INT64_C(1) << 59) ? tested_from : INT64_C(1) << 59);
-    uint64_t tested = rows_between(histogram, start, HISTOGRAM_N);
-    int from = start + 16 > 128 ? start + 16 : 128, best = 0;
-    double best_ratio = 8;
+    uint64_t tested = rows_between(histogram, start, HISTOGRAM_N), largest = 0;
+    int from = start + 16 > 128 ? start + 16 : 128, edge = 0;
+    bool steep = false;
     for (int b = from; b < HISTOGRAM_N; b++) {
         uint64_t above = rows_between(histogram, b, b + 64);
-        if (above == 0 || above * 20 < tested) {
-            continue;
+        uint64_t below = rows_between(histogram, b - 64, b);
+        if (above > below && above - below > largest) {
+            largest = above - below;
+            edge = b;
         }
-        double ratio = (double)above / (double)(rows_between(histogram, b - 64, b) + 1);
-        if (ratio > best_ratio) {
-            best_ratio = ratio;
-            best = b;
-        }
+        steep = steep || (above * 20 >= tested && above > 8 * (below + 1));
     }
-    return best ? histogram_floor(best) : 0;
+    return steep ? histogram_floor(edge) : 0;
 }
 
 static int64_t middle(int bucket)
