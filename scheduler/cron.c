@@ -86,10 +86,10 @@ static err_t parse_value(const field_t *field, word_t word, int *out)
                 value = i + field->low;
     }
     if (value < field->low || value > field->high)
-        return err_set(ERR_INVALID, "%s: \"%s\": expected %d to %d%s%.3s%s", field->name,
-                       show(word).text, field->low, field->high,
-                       field->names != NULL ? " or a name like " : "",
-                       field->names != NULL ? field->names : "", word.n == 0 ? ", not nothing" : "");
+        return err_set(
+            ERR_INVALID, "%s: \"%s\": expected %d to %d%s%.3s%s", field->name, show(word).text,
+            field->low, field->high, field->names != NULL ? " or a name like " : "",
+            field->names != NULL ? field->names : "", word.n == 0 ? ", not nothing" : "");
     *out = (int)value;
     return ERR_OK;
 }
@@ -196,7 +196,8 @@ static err_t parse_calendar(cron_t *out, const word_t words[FIELDS_N])
         .days = (uint32_t)bits[DAY],
         .months = (uint16_t)bits[MONTH],
         .weekdays = (uint8_t)(bits[WEEKDAY] & 0x7f),
-        /* Vixie's rule looks at the first byte only: a field like star-slash-2 still counts as a star. */
+        /* Vixie's rule looks at the first byte only: a field like star-slash-2 still counts as a
+           star. */
         .either_day = words[DAY].at[0] != '*' && words[WEEKDAY].at[0] != '*',
     };
     err_t err = check_fires(&cron);
@@ -249,7 +250,7 @@ static err_t parse_nickname(cron_t *out, word_t word)
     static const struct {
         const char *name, *text;
     } nicknames[] = {
-        {"@hourly", "0 * * * *"},   {"@daily", "0 0 * * *"},  {"@midnight", "0 0 * * *"},
+        {"@hourly", "0 * * * *"},   {"@daily", "0 0 * * *"},   {"@midnight", "0 0 * * *"},
         {"@weekly", "0 0 * * 0"},   {"@monthly", "0 0 1 * *"}, {"@yearly", "0 0 1 1 *"},
         {"@annually", "0 0 1 1 *"},
     };
@@ -309,7 +310,8 @@ err_t cron_parse(cron_t *out, const char *text)
 /* Bit d for each day of that month that fires. */
 static uint64_t month_days(const cron_t *self, int64_t year, int month)
 {
-    /* The seven weekday bits turned so that bit 0 is the 1st's weekday, then repeated over five weeks. */
+    /* The seven weekday bits turned so that bit 0 is the 1st's weekday, then repeated over five
+     * weeks. */
     unsigned first = (unsigned)civil_weekday(civil_day(year, month, 1));
     uint64_t week = (uint64_t)self->weekdays << 7 | self->weekdays;
     week = week >> first & 0x7f;
@@ -318,7 +320,8 @@ static uint64_t month_days(const cron_t *self, int64_t year, int month)
     return days & ((UINT64_C(2) << civil_month_days(year, month)) - 2);
 }
 
-/* The first (hour, minute) of the day at or after `minute_of_day`, as minute of day; -1 if none is left. */
+/* The first (hour, minute) of the day at or after `minute_of_day`, as minute of day; -1 if none is
+ * left. */
 static int day_next(const cron_t *self, int minute_of_day)
 {
     int hour = minute_of_day / 60, minute = minute_of_day % 60;
@@ -375,8 +378,9 @@ int64_t schedule_next(const cron_t *cron, const zone_t *zone, int64_t after_wall
         return anchor +
                (floor_div(after_wall_ms - anchor, cron->interval_ms) + 1) * cron->interval_ms;
     }
-    /* A local time L fires at zone_from_local(L), which is after `after` exactly when the local clock had not reached L by
-     * then. So the next one is the first match beyond the latest time the clock has shown, whatever it skipped or repeated. */
+    /* A local time L fires at zone_from_local(L), which is after `after` exactly when the local
+     * clock had not reached L by then. So the next one is the first match beyond the latest time
+     * the clock has shown, whatever it skipped or repeated. */
     int64_t local_ms;
     if (!cron_next_local(cron, zone_local_reached(zone, after_wall_ms), &local_ms))
         return SCHEDULE_NEVER;
@@ -389,8 +393,8 @@ int64_t schedule_newest(const cron_t *cron, const zone_t *zone, int64_t after_wa
     int64_t found = schedule_next(cron, zone, after_wall_ms);
     if (found > until_wall_ms)
         return SCHEDULE_NEVER;
-    /* Bisect on where to look from: a later start finds the same instant or a newer one, until it finds none. Instants are
-     * whole seconds, so is the search. */
+    /* Bisect on where to look from: a later start finds the same instant or a newer one, until it
+     * finds none. */
     int64_t high = until_wall_ms;
     while (found < high) {
         int64_t middle = found + (high - found) / 2;
@@ -399,8 +403,6 @@ int64_t schedule_newest(const cron_t *cron, const zone_t *zone, int64_t after_wa
             found = next;
         else
             high = middle;
-        if (high - found < 1000 && schedule_next(cron, zone, found) > until_wall_ms)
-            break;
     }
     return found;
 }
