@@ -20,13 +20,13 @@ typedef struct {
 typedef struct {
     capacity_group_t groups[CAPACITY_GROUPS_MAX];
     int groups_n;
-    uint64_t seq;         /* of the newest CAPACITY */
-    uint64_t wait_seq;    /* after UNDELIVERABLE: only a CAPACITY above this counts */
-    uint64_t sent;        /* DISPATCHes since HELLO */
-    uint64_t ring_from;   /* DISPATCHes up to here are in the broker's count */
+    uint64_t seq;       /* of the newest CAPACITY */
+    uint64_t wait_seq;  /* after UNDELIVERABLE: only a CAPACITY above this counts */
+    uint64_t sent;      /* DISPATCHes since HELLO */
+    uint64_t ring_from; /* DISPATCHes up to here are in the broker's count */
     struct {
         uint32_t tasks_hash, max_items;
-    } *ring; /* groups of DISPATCH ring_from+1 .. sent, by number modulo ring_n */
+    } * ring; /* groups of DISPATCH ring_from+1 .. sent, by number modulo ring_n */
     uint32_t ring_n;
 } capacity_t;
 

@@ -7,7 +7,8 @@
 #include "api/core_internal.h"
 #include "common/log.h"
 
-/* -- life ---------------------------------------------------------------------------------------------- */
+/* -- life
+ * ---------------------------------------------------------------------------------------------- */
 
 static void visit_task(void *context, const task_row_t *row)
 {
@@ -20,8 +21,9 @@ typedef struct {
     uint64_t armed;
 } load_t;
 
-/* A leased batch is armed in full and spread over one more lease, so that a fleet that is still there renews it and one
- * that is not does not come back in one crowd. What the api had leased to itself is gone with the process. */
+/* A leased batch is armed in full and spread over one more lease, so that a fleet that is still
+ * there renews it and one that is not does not come back in one crowd. What the api had leased to
+ * itself is gone with the process. */
 static void visit_batch(void *context, const batch_row_t *row)
 {
     load_t *load = context;
@@ -36,7 +38,9 @@ static void visit_batch(void *context, const batch_row_t *row)
     } else if (row->state == BATCH_RETRYING) {
         int64_t wait = row->not_before_at - self->wall;
         feeder_batch_until(self->feeder, batch,
-                           self->now + (wait < 0 ? 0 : wait > 3600000 ? 3600000 : wait));
+                           self->now + (wait < 0         ? 0
+                                        : wait > 3600000 ? 3600000
+                                                         : wait));
     } else {
         feeder_batch_ready(self->feeder, batch);
     }
@@ -134,7 +138,8 @@ void core_destroy(core_t **self_ref)
     *self_ref = NULL;
 }
 
-/* -- owed: leaves after the commit ---------------------------------------------------------------------- */
+/* -- owed: leaves after the commit
+ * ---------------------------------------------------------------------- */
 
 static void owe(core_t *self, const owed_t *what)
 {
@@ -156,8 +161,7 @@ void core_owe(core_t *self, int broker, const uint8_t *peer, const msg_t *msg, b
 
 void core_owe_dispatch(core_t *self, int broker, frames_t *frames, const batch_row_t *row)
 {
-    owed_t what = {
-        .broker = broker, .frames = *frames, .batch = row->id, .attempt = row->attempt};
+    owed_t what = {.broker = broker, .frames = *frames, .batch = row->id, .attempt = row->attempt};
     owe(self, &what);
 }
 
@@ -176,7 +180,8 @@ static void send_owed(core_t *self)
 {
     for (size_t i = 0; i < self->owed_n; i++) {
         owed_t *what = &self->owed[i];
-        if (self->effects.send(self->effects.context, what->broker, &what->frames) || !what->batch) {
+        if (self->effects.send(self->effects.context, what->broker, &what->frames) ||
+            !what->batch) {
             continue;
         }
         /* Nothing left this process: as good as UNDELIVERABLE. */
@@ -201,7 +206,8 @@ static void run_after(core_t *self, err_t err)
     memmove(self->after, self->after + n, self->after_n * sizeof *self->after);
 }
 
-/* -- verbs ---------------------------------------------------------------------------------------------- */
+/* -- verbs
+ * ---------------------------------------------------------------------------------------------- */
 
 err_t core_verb(core_t *self)
 {
@@ -232,7 +238,8 @@ err_t core_verb_end(core_t *self, err_t err)
     return err;
 }
 
-/* -- the turn ------------------------------------------------------------------------------------------- */
+/* -- the turn
+ * ------------------------------------------------------------------------------------------- */
 
 void core_clock(core_t *self, int64_t now_ms, int64_t wall_at)
 {
@@ -292,7 +299,8 @@ static void give_back_unsent(core_t *self)
     self->unsent_n = 0;
 }
 
-/* Nothing of this turn happened: drop what is owed and build the memory again from what is committed. */
+/* Nothing of this turn happened: drop what is owed and build the memory again from what is
+ * committed. */
 static err_t roll_back(core_t *self, err_t why)
 {
     store_rollback(self->store);
@@ -369,7 +377,8 @@ int64_t core_next_at(const core_t *self)
     int64_t next = self->beat_at;
     const live_batch_t *due = feeder_due(self->feeder);
     if (due) {
-        /* While anything is out, turns come often enough for a gap of a second to mean a stalled process. */
+        /* While anything is out, turns come often enough for a gap of a second to mean a stalled
+         * process. */
         next = due->deadline < next ? due->deadline : next;
         next = self->now + 500 < next ? self->now + 500 : next;
     }
@@ -379,7 +388,8 @@ int64_t core_next_at(const core_t *self)
     return next + self->shift;
 }
 
-/* -- messages ------------------------------------------------------------------------------------------- */
+/* -- messages
+ * ------------------------------------------------------------------------------------------- */
 
 static void on_store_message(core_t *self, int broker, const uint8_t *peer, const msg_t *msg,
                              blob_t *body)
@@ -468,7 +478,8 @@ void core_receive(core_t *self, int broker, frames_t *frames)
     frames_free(frames);
 }
 
-/* -- for readers ---------------------------------------------------------------------------------------- */
+/* -- for readers
+ * ---------------------------------------------------------------------------------------- */
 
 store_t *core_store(const core_t *self)
 {

@@ -1,9 +1,11 @@
-/* core: what the api decides, over the store and its memory; the rules of schema/PROTOCOL.md for the store's side.
+/* core: what the api decides, over the store and its memory; the rules of schema/PROTOCOL.md for
+ * the store's side.
  *
- * Lives here: the loop turn (verbs, one commit, then everything owed), messages of workers, brokers and schedulers,
- * submissions, cancel, dispatch. Not here: sockets, HTTP, SQL, clocks: time comes in by core_clock and messages leave by the
- * effects, so that the simulation runs the same code. One thread. After a rolled-back turn all memory is rebuilt from
- * the store by the code of a restart. */
+ * Lives here: the loop turn (verbs, one commit, then everything owed), messages of workers, brokers
+ * and schedulers, submissions, cancel, dispatch. Not here: sockets, HTTP, SQL, clocks: time comes
+ * in by core_clock and messages leave by the effects, so that the simulation runs the same code.
+ * One thread. After a rolled-back turn all memory is rebuilt from the store by the code of a
+ * restart. */
 #ifndef STINT_API_CORE_H
 #define STINT_API_CORE_H
 
@@ -39,15 +41,19 @@ typedef struct {
 } core_options_t;
 
 /* Borrows the store. Loads what is live; leases are re-armed in full. */
-CHECKED err_t core_open(core_t **out, store_t *store, const core_options_t *options, core_effects_t effects);
+CHECKED err_t core_open(core_t **out, store_t *store, const core_options_t *options,
+                        core_effects_t effects);
 void core_destroy(core_t **self);
 
-/* -- a turn: core_clock, then any verbs, then core_turn ------------------------------------------------- */
-/* now_ms monotonic, wall_at wall clock. A gap of over a second between two turns moves every deadline on by it. */
+/* -- a turn: core_clock, then any verbs, then core_turn
+ * ------------------------------------------------- */
+/* now_ms monotonic, wall_at wall clock. A gap of over a second between two turns moves every
+ * deadline on by it. */
 void core_clock(core_t *self, int64_t now_ms, int64_t wall_at);
 /* A message from broker number `broker`; takes the frames. */
 void core_receive(core_t *self, int broker, frames_t *frames);
-/* Expire, dispatch, commit, then send what is owed and run the after-commit calls. ERR_IO or ERR_CORRUPT: end the process. */
+/* Expire, dispatch, commit, then send what is owed and run the after-commit calls. ERR_IO or
+ * ERR_CORRUPT: end the process. */
 CHECKED err_t core_turn(core_t *self);
 /* When core_turn wants to run without any event (monotonic); a past time = at once. */
 int64_t core_next_at(const core_t *self);
@@ -55,7 +61,8 @@ int64_t core_next_at(const core_t *self);
 typedef void (*core_after_t)(void *context, err_t err);
 void core_after_commit(core_t *self, core_after_t call, void *context);
 
-/* -- submissions --------------------------------------------------------------------------------------- */
+/* -- submissions
+ * --------------------------------------------------------------------------------------- */
 typedef struct core_submission core_submission_t;
 typedef struct {
     const char *task;
@@ -64,15 +71,20 @@ typedef struct {
     uint32_t chunk_items, batch_items; /* 0 = default */
     uint32_t format;                   /* WIRE_FORMAT_... */
 } submit_t;
-/* Everything that can be known before the items: task, parameters, bounds, room. Nothing is written. */
+/* Everything that can be known before the items: task, parameters, bounds, room. Nothing is
+ * written. */
 CHECKED err_t core_submit_open(core_submission_t **out, core_t *core, const submit_t *what);
 task_input_t core_submit_input(const core_submission_t *self);
 uint32_t core_submit_chunk_items(const core_submission_t *self);
 /* The CSV header; checked against the task. first_line: line number of the first item. */
-CHECKED err_t core_submit_header(core_submission_t *self, const char *line, size_t n, uint64_t first_line);
-/* The next chunk: zstd bytes of `items_n` items, each ending in '\n', raw_bytes in all. Takes the data. */
-CHECKED err_t core_submit_chunk(core_submission_t *self, uint32_t items_n, uint64_t raw_bytes, blob_t *data);
-/* All chunks are there. The job is accepted when the turn's commit succeeded (core_after_commit). Frees. ERR_INVALID: no items. */
+CHECKED err_t core_submit_header(core_submission_t *self, const char *line, size_t n,
+                                 uint64_t first_line);
+/* The next chunk: zstd bytes of `items_n` items, each ending in '\n', raw_bytes in all. Takes the
+ * data. */
+CHECKED err_t core_submit_chunk(core_submission_t *self, uint32_t items_n, uint64_t raw_bytes,
+                                blob_t *data);
+/* All chunks are there. The job is accepted when the turn's commit succeeded (core_after_commit).
+ * Frees. ERR_INVALID: no items. */
 CHECKED err_t core_submit_close(core_submission_t **self, uint64_t *job);
 /* Forget it; rows already written are removed in steps. NULL-safe. */
 void core_submit_abort(core_submission_t **self);
@@ -80,7 +92,8 @@ void core_submit_abort(core_submission_t **self);
 /* ERR_NOT_FOUND; ERR_CONFLICT if completed or failed; fine if cancelled already. */
 CHECKED err_t core_cancel(core_t *self, uint64_t job);
 
-/* -- for readers --------------------------------------------------------------------------------------- */
+/* -- for readers
+ * --------------------------------------------------------------------------------------- */
 store_t *core_store(const core_t *self);
 feeder_t *core_feeder(const core_t *self);
 peers_t *core_peers(const core_t *self);

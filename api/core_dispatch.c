@@ -1,4 +1,5 @@
-/* Matching what there is to do with what brokers have room for; DISPATCH is written, committed, then sent (P16). */
+/* Matching what there is to do with what brokers have room for; DISPATCH is written, committed,
+ * then sent (P16). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +36,8 @@ static capacity_group_t *find_room(core_t *self, const char *task, int *broker)
         capacity_t *capacity = &self->brokers[b].capacity;
         for (int g = 0; self->brokers[b].up && g < capacity->groups_n; g++) {
             capacity_group_t *group = &capacity->groups[g];
-            if (group->n > 0 && (!best || group->n > best->n) && capacity_names(group->tasks, task)) {
+            if (group->n > 0 && (!best || group->n > best->n) &&
+                capacity_names(group->tasks, task)) {
                 best = group;
                 *broker = b;
             }
@@ -88,7 +90,8 @@ static uint32_t token_floor(core_t *self, const live_task_t *task)
     return floor > 1500 ? 1500 : (uint32_t)floor;
 }
 
-static frames_t dispatch_of(core_t *self, broker_t *broker, const live_batch_t *batch, blob_t *items)
+static frames_t dispatch_of(core_t *self, broker_t *broker, const live_batch_t *batch,
+                            blob_t *items)
 {
     const live_job_t *job = batch->job;
     const batch_row_t *row = &batch->row;
@@ -96,33 +99,32 @@ static frames_t dispatch_of(core_t *self, broker_t *broker, const live_batch_t *
     const job_row_t *about = job->row;
     const char *name = row->is_finalize ? task->row.finalize : task->row.name;
     const task_spec_t *spec = task_spec_find(name);
-    msg_t msg = {
-        .type = MSG_DISPATCH,
-        .dispatch = {
-            .store_id = str_bytes(store_id(self->store), WIRE_PEER_N),
-            .job = job->id,
-            .batch = row->id,
-            .attempt = row->attempt,
-            .kind = row->is_finalize ? WIRE_KIND_FINALIZE : WIRE_KIND_BATCH,
-            .task = str_of(name),
-            .items_n = row->items_n,
-            .raw_bytes = row->raw_bytes,
-            .batch_no = row->no,
-            .first_line = about->first_line + row->first_item,
-            .format = about->format,
-            .params = str_of(about->params),
-            .header = str_of(about->header),
-            .failures = row->failures,
-            .max_attempts = task->row.max_attempts,
-            .lease_ms = self->options.lease_ms,
-            .soft_ms = spec ? spec->soft_ms : task->soft_ms,
-            .hard_ms = spec ? spec->hard_ms : task->hard_ms,
-            .memory_bytes = (uint64_t)(spec ? spec->memory_bytes : task->memory_bytes),
-            .items_total = job->items_total,
-            .batches_n = job->batches_n,
-            .broker = str_bytes(broker->incarnation, WIRE_PEER_N),
-            .number = ++broker->number,
-        }};
+    msg_t msg = {.type = MSG_DISPATCH,
+                 .dispatch = {
+                     .store_id = str_bytes(store_id(self->store), WIRE_PEER_N),
+                     .job = job->id,
+                     .batch = row->id,
+                     .attempt = row->attempt,
+                     .kind = row->is_finalize ? WIRE_KIND_FINALIZE : WIRE_KIND_BATCH,
+                     .task = str_of(name),
+                     .items_n = row->items_n,
+                     .raw_bytes = row->raw_bytes,
+                     .batch_no = row->no,
+                     .first_line = about->first_line + row->first_item,
+                     .format = about->format,
+                     .params = str_of(about->params),
+                     .header = str_of(about->header),
+                     .failures = row->failures,
+                     .max_attempts = task->row.max_attempts,
+                     .lease_ms = self->options.lease_ms,
+                     .soft_ms = spec ? spec->soft_ms : task->soft_ms,
+                     .hard_ms = spec ? spec->hard_ms : task->hard_ms,
+                     .memory_bytes = (uint64_t)(spec ? spec->memory_bytes : task->memory_bytes),
+                     .items_total = job->items_total,
+                     .batches_n = job->batches_n,
+                     .broker = str_bytes(broker->incarnation, WIRE_PEER_N),
+                     .number = ++broker->number,
+                 }};
     return frames_of(&msg, items);
 }
 
@@ -142,7 +144,8 @@ static err_t load_row(core_t *self, live_job_t *job)
     return ERR_OK;
 }
 
-/* The store's side of a dispatch: the batch (a waiting one, or the next cut) leased under a new attempt. */
+/* The store's side of a dispatch: the batch (a waiting one, or the next cut) leased under a new
+ * attempt. */
 static err_t lease_next(core_t *self, live_job_t *job, uint32_t max_items, batch_row_t *row)
 {
     live_batch_t *ready = feeder_ready(job);

@@ -47,7 +47,7 @@ struct core {
     struct {
         core_after_t call;
         void *context;
-    } *after;
+    } * after;
     size_t after_n, after_capacity;
     bool urgent, more; /* commit now; run again at once */
     err_t lost;        /* why the running turn must be rolled back; ERR_OK = it need not */
@@ -71,7 +71,8 @@ typedef struct {
 } lease_answer_t;
 
 /* core.c */
-/* Open a transaction if there is none and mark; every verb that writes is core_verb .. core_verb_end. */
+/* Open a transaction if there is none and mark; every verb that writes is core_verb ..
+ * core_verb_end. */
 CHECKED err_t core_verb(core_t *self);
 /* Keep what the verb wrote if err is ERR_OK, else undo it; returns err, or what keeping said. */
 CHECKED err_t core_verb_end(core_t *self, err_t err);
@@ -81,8 +82,8 @@ err_t core_load(core_t *self);
 
 /* core_dispatch.c */
 void core_feed(core_t *self);
-/* The job's next batch, leased under a new attempt (in the store and in memory) until the accept lease ends; NULL: the turn
- * is lost. *items: its zstd frames, NULL if it has none. */
+/* The job's next batch, leased under a new attempt (in the store and in memory) until the accept
+ * lease ends; NULL: the turn is lost. *items: its zstd frames, NULL if it has none. */
 live_batch_t *core_lease(core_t *self, live_job_t *job, uint32_t max_items, blob_t **items);
 void core_broker_hello(core_t *self, int broker);
 void core_on_capacity(core_t *self, int broker, const msg_capacity_is_t *msg);
@@ -91,22 +92,26 @@ void core_on_capacity(core_t *self, int broker, const msg_capacity_is_t *msg);
 void core_on_accepted(core_t *self, const uint8_t *peer, const msg_accepted_t *msg);
 /* REFUSED, HANDED_BACK, UNDELIVERABLE: the attempt did not and will not run. */
 void core_give_back(core_t *self, uint64_t batch, uint64_t attempt);
-void core_on_result(core_t *self, int broker, const uint8_t *peer, const msg_result_t *msg, blob_t *body);
+void core_on_result(core_t *self, int broker, const uint8_t *peer, const msg_result_t *msg,
+                    blob_t *body);
 void core_on_failure(core_t *self, int broker, const uint8_t *peer, const msg_failure_t *msg);
 /* The lease is over; makes the batch ready or dead. */
 void core_lose(core_t *self, live_batch_t *batch, const char *why);
 void core_expire(core_t *self);
 /* Record the result of work the api did itself. */
-CHECKED err_t core_record_local(core_t *self, uint64_t batch, const char *report, const char *error);
+CHECKED err_t core_record_local(core_t *self, uint64_t batch, const char *report,
+                                const char *error);
 
 /* core_peers.c */
 void core_on_hello(core_t *self, int broker, const uint8_t *peer, const msg_hello_t *msg);
 void core_on_heartbeat(core_t *self, int broker, const uint8_t *peer, const msg_heartbeat_t *msg);
 void core_on_bye(core_t *self, const uint8_t *peer);
-void core_on_partials_get(core_t *self, int broker, const uint8_t *peer, const msg_partials_get_t *msg);
+void core_on_partials_get(core_t *self, int broker, const uint8_t *peer,
+                          const msg_partials_get_t *msg);
 
 /* core_schedule.c */
-void core_on_schedules_get(core_t *self, int broker, const uint8_t *peer, const msg_schedules_get_t *msg);
+void core_on_schedules_get(core_t *self, int broker, const uint8_t *peer,
+                           const msg_schedules_get_t *msg);
 void core_on_tick(core_t *self, int broker, const uint8_t *peer, const msg_tick_t *msg);
 CHECKED err_t core_ensure_schedules(core_t *self);
 
@@ -119,7 +124,8 @@ maintenance_t *maintenance_new(void);
 void maintenance_destroy(maintenance_t **self);
 /* Forget what runs (its lease is lost with it). */
 void maintenance_reset(maintenance_t *self);
-/* Take a waiting job of the store's own and do one step of it. True: there is more to do at once. */
+/* Take a waiting job of the store's own and do one step of it. True: there is more to do at once.
+ */
 bool maintenance_step(maintenance_t *self, core_t *core);
 
 #endif

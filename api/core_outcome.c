@@ -1,12 +1,13 @@
-/* What became of a batch: the rules of PROTOCOL 5 and of a job's end. The store is written first, in the verb's mark;
- * memory follows when the mark was kept. */
+/* What became of a batch: the rules of PROTOCOL 5 and of a job's end. The store is written first,
+ * in the verb's mark; memory follows when the mark was kept. */
 #include <stdio.h>
 #include <string.h>
 
 #include "api/core_internal.h"
 #include "common/log.h"
 
-/* -- the end of a job ----------------------------------------------------------------------------------- */
+/* -- the end of a job
+ * ----------------------------------------------------------------------------------- */
 
 typedef struct {
     bool moves;
@@ -34,7 +35,8 @@ static err_t end_job(core_t *self, const live_job_t *job, const verdict_t *verdi
     return store_job_end(self->store, &end);
 }
 
-/* A batch of the job has just become terminal in the store (`dead` or done): if it was the last, move the job on. */
+/* A batch of the job has just become terminal in the store (`dead` or done): if it was the last,
+ * move the job on. */
 static err_t after_batch(core_t *self, const live_job_t *job, bool dead, const verdict_t *verdict,
                          step_t *step)
 {
@@ -78,17 +80,16 @@ static void apply(core_t *self, live_job_t *job, const step_t *step)
              job->task->row.name, job_state_name(step->to));
     job->state = step->to;
     if (step->to == JOB_FINALIZING) {
-        batch_row_t row = {.id = step->finalize,
-                           .job = job->id,
-                           .is_finalize = true,
-                           .state = BATCH_READY};
+        batch_row_t row = {
+            .id = step->finalize, .job = job->id, .is_finalize = true, .state = BATCH_READY};
         feeder_batch_ready(self->feeder, feeder_batch_add(self->feeder, job, &row));
     } else {
         feeder_job_remove(self->feeder, job);
     }
 }
 
-/* -- results -------------------------------------------------------------------------------------------- */
+/* -- results
+ * -------------------------------------------------------------------------------------------- */
 
 static err_t record(core_t *self, live_batch_t *batch, const result_new_t *result,
                     const attempt_new_t *history, const verdict_t *verdict)
@@ -198,11 +199,8 @@ err_t core_record_local(core_t *self, uint64_t id, const char *report, const cha
         return ERR_OK; /* cancelled meanwhile */
     }
     result_new_t result = {.attempt = batch->row.attempt};
-    attempt_new_t history = {.worker = "api",
-                             .failure_class = "",
-                             .text = "",
-                             .stderr_tail = "",
-                             .wall_at = self->wall};
+    attempt_new_t history = {
+        .worker = "api", .failure_class = "", .text = "", .stderr_tail = "", .wall_at = self->wall};
     verdict_t verdict = {.report = report,
                          .report_n = report ? strlen(report) : 0,
                          .error_code = error ? "task_failed" : "",
@@ -210,11 +208,12 @@ err_t core_record_local(core_t *self, uint64_t id, const char *report, const cha
     return record(self, batch, &result, &history, &verdict);
 }
 
-/* -- failures and lost executions ------------------------------------------------------------------------- */
+/* -- failures and lost executions
+ * ------------------------------------------------------------------------- */
 
 /* The current attempt ended badly. `lost`: nobody knows how; else the worker reported a failure. */
-static err_t end_attempt(core_t *self, live_batch_t *batch, bool lost, bool dead, int64_t backoff_ms,
-                         const attempt_new_t *history)
+static err_t end_attempt(core_t *self, live_batch_t *batch, bool lost, bool dead,
+                         int64_t backoff_ms, const attempt_new_t *history)
 {
     live_job_t *job = batch->job;
     batch_row_t row = batch->row;
@@ -260,7 +259,8 @@ void core_lose(core_t *self, live_batch_t *batch, const char *why)
 {
     bool dead = batch->row.starts >= self->options.max_starts;
     char text[200], worker[65];
-    snprintf(text, sizeof text, dead ? "%s; lost %u times, the limit" : "%s", why, batch->row.starts);
+    snprintf(text, sizeof text, dead ? "%s; lost %u times, the limit" : "%s", why,
+             batch->row.starts);
     snprintf(worker, sizeof worker, "%s", batch->worker);
     attempt_new_t history = {.worker = worker,
                              .failure_class = "",
@@ -307,8 +307,11 @@ void core_on_failure(core_t *self, int broker, const uint8_t *peer, const msg_fa
         int others = 0;
         dead = !store_batch_crashers(self->store, &batch->row, worker, &others) && others > 0;
     }
-    int64_t backoff = msg->backoff_ms < 0 ? 0 : msg->backoff_ms > 3600000 ? 3600000 : msg->backoff_ms;
-    log_warn("batch.failed", "job=%llu batch=%u attempt=%u worker=%s class=%s dead=%d backoff_ms=%lld",
+    int64_t backoff = msg->backoff_ms < 0         ? 0
+                      : msg->backoff_ms > 3600000 ? 3600000
+                                                  : msg->backoff_ms;
+    log_warn("batch.failed",
+             "job=%llu batch=%u attempt=%u worker=%s class=%s dead=%d backoff_ms=%lld",
              (unsigned long long)batch->job->id, batch->row.no, batch->row.attempt, worker,
              history.failure_class, dead, (long long)backoff);
     err_t err = end_attempt(self, batch, false, dead, backoff, &history);
@@ -322,12 +325,14 @@ void core_on_failure(core_t *self, int broker, const uint8_t *peer, const msg_fa
     answer(self, broker, peer, &reply);
 }
 
-/* -- leases --------------------------------------------------------------------------------------------- */
+/* -- leases
+ * --------------------------------------------------------------------------------------------- */
 
 static live_batch_t *current(core_t *self, uint64_t id, uint64_t attempt)
 {
     live_batch_t *batch = feeder_batch(self->feeder, id);
-    return batch && batch->row.state == BATCH_LEASED && batch->row.attempt == attempt ? batch : NULL;
+    return batch && batch->row.state == BATCH_LEASED && batch->row.attempt == attempt ? batch
+                                                                                      : NULL;
 }
 
 void core_on_accepted(core_t *self, const uint8_t *peer, const msg_accepted_t *msg)

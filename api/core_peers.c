@@ -87,10 +87,11 @@ static err_t announce(core_t *self, const peer_t *peer, const msg_hello_t *msg)
         if (offer->name.n == 0 || offer->name.n > 64 || offer->finalize.n > 64 || spec) {
             continue; /* a built-in is what schema/tasks.def says */
         }
-        task_row_t row = {.input = (task_input_t)(offer->input <= TASK_INPUT_NONE ? offer->input : 0),
-                          .rate_n = (uint32_t)offer->rate_n,
-                          .rate_window_ms = offer->rate_window_ms > 0 ? offer->rate_window_ms : 60000,
-                          .max_attempts = (uint32_t)offer->max_attempts};
+        task_row_t row = {
+            .input = (task_input_t)(offer->input <= TASK_INPUT_NONE ? offer->input : 0),
+            .rate_n = (uint32_t)offer->rate_n,
+            .rate_window_ms = offer->rate_window_ms > 0 ? offer->rate_window_ms : 60000,
+            .max_attempts = (uint32_t)offer->max_attempts};
         memcpy(row.name, name, sizeof row.name);
         str_copy(row.finalize, sizeof row.finalize, offer->finalize);
         err = store_task_seen(self->store, &row, self->wall);
@@ -156,7 +157,8 @@ void core_on_heartbeat(core_t *self, int broker, const uint8_t *peer_id, const m
         const wire_running_t *running = &msg->batches[i];
         live_batch_t *batch = feeder_batch(self->feeder, running->batch);
         if (!batch || batch->row.state != BATCH_LEASED || batch->row.attempt != running->attempt) {
-            stop[stop_n++] = (wire_lease_ref_t){.batch = running->batch, .attempt = running->attempt};
+            stop[stop_n++] =
+                (wire_lease_ref_t){.batch = running->batch, .attempt = running->attempt};
             continue;
         }
         batch->accepted = true;
@@ -164,11 +166,10 @@ void core_on_heartbeat(core_t *self, int broker, const uint8_t *peer_id, const m
         str_copy(batch->worker, sizeof batch->worker, msg->worker);
         feeder_batch_until(self->feeder, batch, self->now + self->options.lease_ms);
     }
-    msg_t reply = {.type = MSG_HEARTBEAT_OK,
-                   .heartbeat_ok = {.seq = msg->seq,
-                                    .lease_ms = self->options.lease_ms,
-                                    .stop = stop,
-                                    .stop_n = stop_n}};
+    msg_t reply = {
+        .type = MSG_HEARTBEAT_OK,
+        .heartbeat_ok = {
+            .seq = msg->seq, .lease_ms = self->options.lease_ms, .stop = stop, .stop_n = stop_n}};
     core_owe(self, broker, peer_id, &reply, NULL);
 }
 

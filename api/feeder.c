@@ -63,7 +63,8 @@ void feeder_destroy(feeder_t **self_ref)
     *self_ref = NULL;
 }
 
-/* -- tasks --------------------------------------------------------------------------------------------- */
+/* -- tasks
+ * --------------------------------------------------------------------------------------------- */
 
 live_task_t *feeder_task_put(feeder_t *self, const task_row_t *row)
 {
@@ -103,7 +104,8 @@ live_task_t *feeder_next_task(const feeder_t *self, size_t *at)
     return map_next(&self->tasks, at);
 }
 
-/* -- jobs ---------------------------------------------------------------------------------------------- */
+/* -- jobs
+ * ---------------------------------------------------------------------------------------------- */
 
 bool feeder_uncut(const live_job_t *job)
 {
@@ -215,7 +217,8 @@ double feeder_job_rate(const live_job_t *job, int64_t now)
 {
     int64_t span = now / RATE_SPAN_MS;
     uint64_t items = 0;
-    for (int64_t at = job->rate_span; at > span - RATE_SPANS && at > job->rate_span - RATE_SPANS && at >= 0; at--) {
+    for (int64_t at = job->rate_span;
+         at > span - RATE_SPANS && at > job->rate_span - RATE_SPANS && at >= 0; at--) {
         items += job->rate[at % RATE_SPANS];
     }
     int64_t passed = now - job->rate_since;
@@ -229,7 +232,8 @@ live_job_t *feeder_best(const live_task_t *task)
     return heap_top(&task->jobs);
 }
 
-/* -- batches ------------------------------------------------------------------------------------------- */
+/* -- batches
+ * ------------------------------------------------------------------------------------------- */
 
 live_batch_t *feeder_batch_add(feeder_t *self, live_job_t *job, const batch_row_t *row)
 {

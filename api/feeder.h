@@ -1,8 +1,9 @@
 /* feeder: what there is to dispatch, in which order, and every deadline of a lease or backoff.
  *
- * Lives here: the memory of live jobs and of their batches that are not terminal, the order of work (priority, then age),
- * the heap of deadlines. Pure: time comes as an argument, nothing is stored or sent. Not here: the rules of an outcome
- * (core_outcome), SQL. Called by the core's rooms only. All of it can be rebuilt from the store. */
+ * Lives here: the memory of live jobs and of their batches that are not terminal, the order of work
+ * (priority, then age), the heap of deadlines. Pure: time comes as an argument, nothing is stored
+ * or sent. Not here: the rules of an outcome (core_outcome), SQL. Called by the core's rooms only.
+ * All of it can be rebuilt from the store. */
 #ifndef STINT_API_FEEDER_H
 #define STINT_API_FEEDER_H
 
@@ -22,19 +23,19 @@ typedef struct {
     uint32_t flags; /* TASK_USER, ... of a built-in; TASK_USER for one announced by a worker */
     int64_t soft_ms, hard_ms;
     int64_t memory_bytes;
-    heap_t jobs;          /* live_job_t with something to dispatch, best first */
+    heap_t jobs;            /* live_job_t with something to dispatch, best first */
     uint64_t items_waiting; /* not yet cut, over all its jobs */
 } live_task_t;
 
 typedef struct live_batch {
     batch_row_t row; /* state as in the store */
     live_job_t *job;
-    int64_t deadline; /* leased: lease ends; retrying: may start; core time */
-    heap_slot_t slot; /* in the heap of deadlines */
+    int64_t deadline;              /* leased: lease ends; retrying: may start; core time */
+    heap_slot_t slot;              /* in the heap of deadlines */
     struct live_batch *next_ready; /* list of the job's batches that may start now */
     bool ready;                    /* it is in that list */
     bool accepted;
-    bool local;                   /* leased to the api itself */
+    bool local;                /* leased to the api itself */
     uint8_t peer[WIRE_PEER_N]; /* the worker that holds it, once known */
     char worker[65];
 } live_batch_t;
@@ -50,8 +51,8 @@ struct live_job {
     uint32_t batches_dead;
     uint64_t items_total, items_cut;
     live_batch_t *ready_first, *ready_last;
-    heap_slot_t slot; /* in task->jobs */
-    job_row_t *row;   /* parameters, header and the like, loaded at the first dispatch */
+    heap_slot_t slot;  /* in task->jobs */
+    job_row_t *row;    /* parameters, header and the like, loaded at the first dispatch */
     uint64_t rate[12]; /* items finished in each of the last 12 spans of 5 s */
     int64_t rate_span, rate_since;
 };
@@ -84,7 +85,8 @@ void feeder_batch_remove(feeder_t *self, live_batch_t *batch);
 void feeder_batch_ready(feeder_t *self, live_batch_t *batch);
 /* It is out until `deadline` (or waits for its backoff until then). */
 void feeder_batch_until(feeder_t *self, live_batch_t *batch, int64_t deadline);
-/* The oldest batch of the job that may start now; NULL if none. It stays there until feeder_batch_until. */
+/* The oldest batch of the job that may start now; NULL if none. It stays there until
+ * feeder_batch_until. */
 live_batch_t *feeder_ready(const live_job_t *job);
 
 /* Items of the job finished now; and a second, over the last minute or since the first ones. */

@@ -1,4 +1,5 @@
-/* meter: how many items finished in the last minute and hour. Pure; rings of spans, no allocation. */
+/* meter: how many items finished in the last minute and hour. Pure; rings of spans, no allocation.
+ */
 #ifndef STINT_API_METER_H
 #define STINT_API_METER_H
 

@@ -138,8 +138,10 @@ void peer_heartbeat(peer_t *peer, const msg_heartbeat_t *msg)
     for (uint32_t i = 0; i < msg->limits_n && peer->limits_n < PEER_LIMITS_MAX; i++) {
         peer_limit_t *limit = &peer->limits[peer->limits_n++];
         str_copy(limit->task, sizeof limit->task, msg->limits[i].task);
-        limit->rate_n = (uint32_t)(msg->limits[i].rate_n < 1000000 ? msg->limits[i].rate_n : 1000000);
-        limit->used_n = (uint32_t)(msg->limits[i].used_n < 1000000 ? msg->limits[i].used_n : 1000000);
+        limit->rate_n =
+            (uint32_t)(msg->limits[i].rate_n < 1000000 ? msg->limits[i].rate_n : 1000000);
+        limit->used_n =
+            (uint32_t)(msg->limits[i].used_n < 1000000 ? msg->limits[i].used_n : 1000000);
         limit->window_ms = msg->limits[i].rate_window_ms;
     }
 }

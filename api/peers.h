@@ -30,8 +30,8 @@ typedef struct peer {
     /* from the last HEARTBEAT */
     bool has_sample, draining;
     uint32_t busy, batch_items;
-    uint64_t done_n, failed_n, cpu_permille, memory_total, memory_available, load_centi, disk_read_rate,
-        disk_write_rate;
+    uint64_t done_n, failed_n, cpu_permille, memory_total, memory_available, load_centi,
+        disk_read_rate, disk_write_rate;
     char batch_reason[65];
     peer_limit_t limits[PEER_LIMITS_MAX];
     int limits_n;

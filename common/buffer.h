@@ -1,7 +1,8 @@
 /* buffer: bytes that grow, and bytes that are shared.
  *
- * buffer_t is owned by one place and grows; blob_t is immutable, reference-counted (also across libzmq's
- * I/O thread) and is what travels as a message body. Allocation failure aborts with a log line. */
+ * buffer_t is owned by one place and grows; blob_t is immutable, reference-counted (also across
+ * libzmq's I/O thread) and is what travels as a message body. Allocation failure aborts with a log
+ * line. */
 #ifndef STINT_COMMON_BUFFER_H
 #define STINT_COMMON_BUFFER_H
 

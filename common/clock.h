@@ -1,7 +1,7 @@
 /* clock: the only room that reads a clock.
  *
- * Deadlines, leases, heartbeats and rates use the monotonic clock; wall time is for rows, ticks and people.
- * Pure cores never call this: they take now as an argument. */
+ * Deadlines, leases, heartbeats and rates use the monotonic clock; wall time is for rows, ticks and
+ * people. Pure cores never call this: they take now as an argument. */
 #ifndef STINT_COMMON_CLOCK_H
 #define STINT_COMMON_CLOCK_H
 
@@ -11,7 +11,8 @@
 int64_t clock_now_ms(void);
 /* Microseconds of CLOCK_MONOTONIC, for measured durations. */
 int64_t clock_now_us(void);
-/* Milliseconds of CLOCK_BOOTTIME (counts suspend): the rate window's clock, comparable across processes of one boot. */
+/* Milliseconds of CLOCK_BOOTTIME (counts suspend): the rate window's clock, comparable across
+ * processes of one boot. */
 int64_t clock_boot_ms(void);
 /* Wall clock, milliseconds since 1970-01-01T00:00:00Z. */
 int64_t clock_wall_ms(void);

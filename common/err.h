@@ -1,7 +1,7 @@
 /* err: what can go wrong, as one value, and the sentence that explains it.
  *
- * Lives here: the codes of schema/errors.def and a per-thread sentence that callers lengthen on the way up.
- * Not here: logging (log.h), HTTP bodies (api/http).  Called by everybody. */
+ * Lives here: the codes of schema/errors.def and a per-thread sentence that callers lengthen on the
+ * way up. Not here: logging (log.h), HTTP bodies (api/http).  Called by everybody. */
 #ifndef STINT_COMMON_ERR_H
 #define STINT_COMMON_ERR_H
 
@@ -15,7 +15,8 @@ typedef enum {
     ERR_CODES_N
 } err_value_t;
 
-/* A function that returns err_t must be checked. Out-parameters are untouched unless it is ERR_OK. */
+/* A function that returns err_t must be checked. Out-parameters are untouched unless it is ERR_OK.
+ */
 typedef err_value_t err_t;
 #define CHECKED __attribute__((warn_unused_result))
 

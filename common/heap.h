@@ -1,6 +1,8 @@
-/* heap: a binary min-heap of borrowed elements that know their place, so that any of them can be removed or moved.
+/* heap: a binary min-heap of borrowed elements that know their place, so that any of them can be
+ * removed or moved.
  *
- * Each element is a struct with a heap_slot_t inside; `before` compares two elements. O(log n) for add, remove, moved. */
+ * Each element is a struct with a heap_slot_t inside; `before` compares two elements. O(log n) for
+ * add, remove, moved. */
 #ifndef STINT_COMMON_HEAP_H
 #define STINT_COMMON_HEAP_H
 

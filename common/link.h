@@ -1,7 +1,7 @@
 /* link: three frames on a ZeroMQ socket, with the safe socket profile (PROTOCOL.md 9).
  *
- * Lives here: every zmq_setsockopt, send and receive of the project. Not here: what the frames mean.
- * All calls are non-blocking. */
+ * Lives here: every zmq_setsockopt, send and receive of the project. Not here: what the frames
+ * mean. All calls are non-blocking. */
 #ifndef STINT_COMMON_LINK_H
 #define STINT_COMMON_LINK_H
 
@@ -27,17 +27,19 @@ void link_shutdown(void);
 
 /* Connects; the peer need not be there. ERR_CONFIG names a bad endpoint. */
 CHECKED err_t link_connect(link_t **out, const char *endpoint);
-/* Binds a ROUTER. ERR_BUSY: the port is in use. "tcp://127.0.0.1:*" picks a free port: see link_endpoint. */
+/* Binds a ROUTER. ERR_BUSY: the port is in use. "tcp://127.0.0.1:*" picks a free port: see
+ * link_endpoint. */
 CHECKED err_t link_bind(link_t **out, const char *endpoint);
 void link_destroy(link_t **self);
 void *link_socket(const link_t *self);
 /* The endpoint as bound, with the real port. */
 const char *link_endpoint(const link_t *self);
 
-/* Takes the frames' references in every case. `to` is NULL on a DEALER. False: nobody took it (full or gone). */
+/* Takes the frames' references in every case. `to` is NULL on a DEALER. False: nobody took it (full
+ * or gone). */
 bool link_send(link_t *self, const link_id_t *to, frames_t *frames);
-/* One message; false when none waits. What has not exactly three frames, or is over a limit, is counted and skipped.
- * `from` may be NULL on a DEALER. */
+/* One message; false when none waits. What has not exactly three frames, or is over a limit, is
+ * counted and skipped. `from` may be NULL on a DEALER. */
 bool link_receive(link_t *self, link_id_t *from, frames_t *out);
 uint64_t link_garbage_n(const link_t *self);
 

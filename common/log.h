@@ -1,14 +1,15 @@
 /* log: one logfmt line an event on stderr.
  *
- * Lives here: the line's form (ts, level, proc, event, then the caller's key=value pairs) and its escaping.
- * Not here: what is worth a line.  error = wake someone, warn = degraded, info = state change, debug = off by default.
- * Never log payloads, row values or secrets. */
+ * Lives here: the line's form (ts, level, proc, event, then the caller's key=value pairs) and its
+ * escaping. Not here: what is worth a line.  error = wake someone, warn = degraded, info = state
+ * change, debug = off by default. Never log payloads, row values or secrets. */
 #ifndef STINT_COMMON_LOG_H
 #define STINT_COMMON_LOG_H
 
 typedef enum { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR } log_level_t;
 
-/* Name of this process in every line ("api", "worker w1"); copied. Lines below `level` are dropped. */
+/* Name of this process in every line ("api", "worker w1"); copied. Lines below `level` are dropped.
+ */
 void log_open(const char *process, log_level_t level);
 
 /* `pairs` is printf-formatted "key=%s key2=%d". Control bytes in the result are written as \xNN. */

@@ -1,7 +1,8 @@
 /* loop: the poll, the deadlines and the signals of one process.
  *
- * Lives here: one zmq_poll over sockets and descriptors, a heap of timers, SIGTERM/SIGINT/SIGHUP/SIGCHLD as events.
- * Not here: what the events mean. One thread; callbacks run one after another and must drain what they watch. */
+ * Lives here: one zmq_poll over sockets and descriptors, a heap of timers,
+ * SIGTERM/SIGINT/SIGHUP/SIGCHLD as events. Not here: what the events mean. One thread; callbacks
+ * run one after another and must drain what they watch. */
 #ifndef STINT_COMMON_LOOP_H
 #define STINT_COMMON_LOOP_H
 
@@ -16,11 +17,13 @@ typedef struct loop_timer loop_timer_t;
 typedef void (*loop_call_t)(void *context);
 typedef void (*loop_signal_t)(void *context, int signal_number);
 
-/* Blocks SIGTERM, SIGINT, SIGHUP, SIGCHLD for delivery through the loop (signalfd) and ignores SIGPIPE and SIGXFSZ. */
+/* Blocks SIGTERM, SIGINT, SIGHUP, SIGCHLD for delivery through the loop (signalfd) and ignores
+ * SIGPIPE and SIGXFSZ. */
 loop_t *loop_new(void);
 void loop_destroy(loop_t **self);
 
-/* Call `call` whenever the ZeroMQ socket / descriptor is readable (or writable, for descriptors). */
+/* Call `call` whenever the ZeroMQ socket / descriptor is readable (or writable, for descriptors).
+ */
 loop_watch_t *loop_watch_socket(loop_t *self, void *zmq_socket, loop_call_t call, void *context);
 loop_watch_t *loop_watch_fd(loop_t *self, int fd, loop_call_t call, void *context);
 void loop_watch_writable(loop_watch_t *watch, bool on);

@@ -1,4 +1,5 @@
-/* map: from a 64 bit key to a borrowed pointer. Open addressing, grows and shrinks; key 0 is not allowed. */
+/* map: from a 64 bit key to a borrowed pointer. Open addressing, grows and shrinks; key 0 is not
+ * allowed. */
 #ifndef STINT_COMMON_MAP_H
 #define STINT_COMMON_MAP_H
 

@@ -15,11 +15,11 @@
 enum { OPTIMIZER_MIN = 100, OPTIMIZER_MAX = 1500, OPTIMIZER_START = 1000 };
 
 typedef struct {
-    uint32_t size;        /* 0 = OPTIMIZER_START */
-    uint32_t calm_n;      /* batches since the last change */
-    double best_us;       /* best time per item seen, 0 = none yet */
-    double recent_us;     /* moving average of the time per item */
-    const char *reason;   /* why the size is what it is; static text */
+    uint32_t size;      /* 0 = OPTIMIZER_START */
+    uint32_t calm_n;    /* batches since the last change */
+    double best_us;     /* best time per item seen, 0 = none yet */
+    double recent_us;   /* moving average of the time per item */
+    const char *reason; /* why the size is what it is; static text */
     int64_t changed_at_ms;
 } optimizer_t;
 
@@ -31,7 +31,8 @@ typedef struct {
 } optimizer_host_t;
 
 /* A batch of items_n ended after duration_us. */
-void optimizer_batch(optimizer_t *self, uint32_t items_n, int64_t duration_us, const optimizer_host_t *host);
+void optimizer_batch(optimizer_t *self, uint32_t items_n, int64_t duration_us,
+                     const optimizer_host_t *host);
 /* A new host sample; halves on pressure, at most once a heartbeat (1 s). */
 void optimizer_sample(optimizer_t *self, const optimizer_host_t *host);
 /* The size now. */

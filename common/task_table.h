@@ -50,16 +50,17 @@ const task_spec_t *task_spec_at(int i);
 /* NULL if unknown. */
 const task_spec_t *task_spec_find(const char *name);
 
-/* Check a params object against the PARAM rows of the task. ERR_INVALID names the parameter, what was expected and,
- * for an unknown one, the nearest name. `params` may be NULL (= {}). */
+/* Check a params object against the PARAM rows of the task. ERR_INVALID names the parameter, what
+ * was expected and, for an unknown one, the nearest name. `params` may be NULL (= {}). */
 CHECKED err_t task_check_params(const task_spec_t *spec, const json_t *params);
 
-/* Check a CSV header line (no newline, no BOM, at most 65,536 bytes) against the COLUMN rows: every required column, no
- * unknown and no repeated one, any order. ERR_INVALID says "E_HEADER: ..." with the column's name. A task without COLUMN
- * rows takes any header. */
+/* Check a CSV header line (no newline, no BOM, at most 65,536 bytes) against the COLUMN rows: every
+ * required column, no unknown and no repeated one, any order. ERR_INVALID says "E_HEADER: ..." with
+ * the column's name. A task without COLUMN rows takes any header. */
 CHECKED err_t task_check_header(const task_spec_t *spec, const char *line, size_t n);
 
-/* The closest of `names` (n of them) to `word` by edit distance, or NULL if none is near (distance over 1 + length/3). */
+/* The closest of `names` (n of them) to `word` by edit distance, or NULL if none is near (distance
+ * over 1 + length/3). */
 const char *nearest_name(const char *word, const char *const *names, int n);
 
 #endif

@@ -1,7 +1,8 @@
 /* window: "n starts in any window of that many milliseconds", exactly.
  *
- * Lives here: the pure limiter: a ring of the last n start times (boot clock). Not here: where it is kept over a restart
- * (worker/start_log). In no window [t, t + window) lie more than n starts, wherever t is. */
+ * Lives here: the pure limiter: a ring of the last n start times (boot clock). Not here: where it
+ * is kept over a restart (worker/start_log). In no window [t, t + window) lie more than n starts,
+ * wherever t is. */
 #ifndef STINT_COMMON_WINDOW_H
 #define STINT_COMMON_WINDOW_H
 
@@ -23,8 +24,8 @@ uint32_t window_free(const window_t *self, int64_t now);
 uint32_t window_used(const window_t *self, int64_t now);
 /* The earliest time at which window_free() is at least 1; `now` if it is. */
 int64_t window_free_at(const window_t *self, int64_t now);
-/* Note a start; also one that is over the limit (it counts all the same). Times may not go back: an earlier one is taken as
- * the newest already there. */
+/* Note a start; also one that is over the limit (it counts all the same). Times may not go back: an
+ * earlier one is taken as the newest already there. */
 void window_start(window_t *self, int64_t now);
 /* Nothing is known of the past: count as if all n starts had been made at `now`. */
 void window_fill(window_t *self, int64_t now);

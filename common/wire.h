@@ -3,8 +3,8 @@
  * Lives here: the codec that schema/messages.def spells out. Pure: no socket, no clock.
  * Not here: frames on a socket (link.h), what a message means (schema/PROTOCOL.md and the cores).
  *
- * Decoded strings and lists point into the message's bytes and into the arena: they live until the next decode with that
- * arena. Bytes from a stranger give ERR_MALFORMED, never an abort. */
+ * Decoded strings and lists point into the message's bytes and into the arena: they live until the
+ * next decode with that arena. Bytes from a stranger give ERR_MALFORMED, never an abort. */
 #ifndef STINT_COMMON_WIRE_H
 #define STINT_COMMON_WIRE_H
 
@@ -18,9 +18,9 @@
 enum {
     WIRE_MAGIC = 0x53544e54, /* "STNT" */
     WIRE_MAJOR = 1,
-    WIRE_PEER_N = 16,           /* bytes of an incarnation */
-    WIRE_HEAD_MAX = 1 << 20,    /* bytes of a header frame */
-    WIRE_BODY_MAX = 12 << 20,   /* bytes of a body frame */
+    WIRE_PEER_N = 16,            /* bytes of an incarnation */
+    WIRE_HEAD_MAX = 1 << 20,     /* bytes of a header frame */
+    WIRE_BODY_MAX = 12 << 20,    /* bytes of a body frame */
     WIRE_MESSAGE_MAX = 16 << 20, /* ZMQ_MAXMSGSIZE */
     WIRE_LIST_MAX = 4096,
     WIRE_TEXT_MAX = 65536,
@@ -41,7 +41,12 @@ typedef enum {
 /* "task_error", "crash", ...; "unknown" for anything else. */
 const char *failure_class_name(uint64_t failure_class);
 
-typedef enum { TICK_FIRED = 1, TICK_DUPLICATE = 2, TICK_REFUSED = 3, TICK_STALE_REVISION = 4 } tick_outcome_t;
+typedef enum {
+    TICK_FIRED = 1,
+    TICK_DUPLICATE = 2,
+    TICK_REFUSED = 3,
+    TICK_STALE_REVISION = 4
+} tick_outcome_t;
 
 /* Text or bytes that somebody else owns. */
 typedef struct {
@@ -55,9 +60,13 @@ bool str_equal(str_t a, str_t b);
 void str_copy(char *out, size_t size, str_t from);
 
 #define PART(name) typedef struct {
-#define END_PART(name) } wire_##name##_t;
+#define END_PART(name)                                                                             \
+    }                                                                                              \
+    wire_##name##_t;
 #define MESSAGE(number, NAME, name) typedef struct {
-#define END_MESSAGE(name) } msg_##name##_t;
+#define END_MESSAGE(name)                                                                          \
+    }                                                                                              \
+    msg_##name##_t;
 #define U64(field) uint64_t field;
 #define I64(field) int64_t field;
 #define STR(field) str_t field;
@@ -100,8 +109,8 @@ void wire_arena_destroy(wire_arena_t **self);
 /* Append the header frame of `msg` to `out`. */
 void wire_encode(buffer_t *out, const msg_t *msg);
 
-/* ERR_MALFORMED: not a message. ERR_UNSUPPORTED: another major version. A type this version does not know gives ERR_OK
- * and type MSG_NONE: ignore it. */
+/* ERR_MALFORMED: not a message. ERR_UNSUPPORTED: another major version. A type this version does
+ * not know gives ERR_OK and type MSG_NONE: ignore it. */
 CHECKED err_t wire_decode(wire_arena_t *arena, const void *head, size_t n, msg_t *out);
 
 /* Only the type, without decoding fields; same errors. */
