@@ -1,0 +1,146 @@
+#include "broker/broker.h"
+
+#include <stdlib.h>
+
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "common/link.h"
+#include "common/log.h"
+
+enum {
+    DRAIN_MAX = 64 /* messages of a socket in one turn: enough to pay for the poll, fair to the
+                      other side */
+};
+
+struct broker {
+    loop_t *loop;
+    broker_core_t *core;
+    link_t *links[2]; /* by side */
+    loop_watch_t *watches[2];
+    loop_timer_t *timer;
+};
+
+static bool send_effect(void *context, broker_side_t side, const link_id_t *to, frames_t *frames)
+{
+    broker_t *self = context;
+    return link_send(self->links[side], to, frames);
+}
+
+static void note_effect(void *context, const char *what, const peer_t *peer)
+{
+    (void)context;
+    static const char *const roles[] = {"?", "api", "worker", "scheduler"};
+    log_info("broker.peer", "what=%s role=%s name=\"%s\"", what, roles[peer->role & 3], peer->name);
+}
+
+static void drain(broker_t *self, broker_side_t side)
+{
+    link_id_t from;
+    frames_t frames;
+    int n = 0;
+    while (n < DRAIN_MAX && link_receive(self->links[side], &from, &frames)) {
+        broker_core_receive(self->core, side, &from, &frames, loop_now_ms(self->loop));
+        n++;
+    }
+    if (n == DRAIN_MAX) {
+        loop_again(self->loop);
+    }
+}
+
+static void drain_frontend(void *context)
+{
+    drain(context, BROKER_FRONTEND);
+}
+
+static void drain_backend(void *context)
+{
+    drain(context, BROKER_BACKEND);
+}
+
+static void wake(void *context)
+{
+    (void)context; /* the turn does it */
+}
+
+static void turn(void *context)
+{
+    broker_t *self = context;
+    broker_core_turn(self->core, loop_now_ms(self->loop));
+    int64_t next = broker_core_next_at(self->core);
+    if (next == INT64_MAX) {
+        loop_timer_disarm(self->timer);
+    } else {
+        loop_timer_arm(self->timer, next);
+    }
+}
+
+err_t broker_open(broker_t **out, loop_t *loop, const broker_settings_t *settings)
+{
+    broker_t *self = mem_zero(sizeof *self);
+    self->loop = loop;
+    err_t err = link_bind(&self->links[BROKER_FRONTEND], settings->frontend);
+    if (err) {
+        err = err_context(err, "frontend");
+        goto failed;
+    }
+    err = link_bind(&self->links[BROKER_BACKEND], settings->backend);
+    if (err) {
+        err = err_context(err, "backend");
+        goto failed;
+    }
+    self->core = broker_core_new(
+        &settings->core,
+        (broker_effects_t){.context = self, .send = send_effect, .note = note_effect});
+    self->watches[0] =
+        loop_watch_socket(loop, link_socket(self->links[BROKER_FRONTEND]), drain_frontend, self);
+    self->watches[1] =
+        loop_watch_socket(loop, link_socket(self->links[BROKER_BACKEND]), drain_backend, self);
+    self->timer = loop_timer_new(loop, wake, self);
+    loop_on_turn(loop, turn, self);
+    *out = self;
+    return ERR_OK;
+failed:
+    broker_destroy(&self);
+    return err;
+}
+
+void broker_destroy(broker_t **self)
+{
+    broker_t *broker = *self;
+    if (!broker) {
+        return;
+    }
+    if (broker->core) {
+        loop_on_turn(broker->loop, NULL, NULL);
+    }
+    loop_timer_destroy(&broker->timer);
+    for (int side = 0; side < 2; side++) {
+        loop_unwatch(broker->loop, &broker->watches[side]);
+        link_destroy(&broker->links[side]);
+    }
+    broker_core_destroy(&broker->core);
+    free(broker);
+    *self = NULL;
+}
+
+const char *broker_endpoint(const broker_t *self, broker_side_t side)
+{
+    return link_endpoint(self->links[side]);
+}
+
+void broker_log_counters(const broker_t *self)
+{
+    const broker_counters_t *c = broker_core_counters(self->core);
+    unsigned long long garbage =
+        c->garbage + link_garbage_n(self->links[0]) + link_garbage_n(self->links[1]);
+    log_info("broker.counters",
+             "peers=%u received=%llu routed=%llu dispatched=%llu undeliverable=%llu strangers=%llu "
+             "garbage=%llu hello_refused=%llu unsupported=%llu ignored=%llu no_store=%llu "
+             "no_peer=%llu dropped=%llu",
+             broker_core_peers_n(self->core), (unsigned long long)c->received,
+             (unsigned long long)c->routed, (unsigned long long)c->dispatched,
+             (unsigned long long)c->undeliverable, (unsigned long long)c->strangers, garbage,
+             (unsigned long long)c->hello_refused, (unsigned long long)c->unsupported,
+             (unsigned long long)c->ignored, (unsigned long long)c->no_store,
+             (unsigned long long)c->no_peer, (unsigned long long)c->dropped);
+}
