@@ -77,7 +77,7 @@ deps: ## install the missing Debian packages (one list, CI uses it too)
 # $(1) build kind, $(2) library
 define library
 $(BUILD)/$(1)/lib$(2).a: $$(SRC_$(2):%.c=$(BUILD)/$(1)/%.o)
-	@rm -f $$@; $$(AR) rcs $$@ $$^
+	@rm -f $$@; $$(AR) qcs $$@ $$^ # q: two rooms may have files of the same name
 endef
 define kind
 $(BUILD)/$(1)/%.o: %.c

@@ -1,0 +1,215 @@
+#include "api/api.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "api/core.h"
+#include "api/http/server.h"
+#include "common/clock.h"
+#include "common/link.h"
+#include "common/log.h"
+#include "common/loop.h"
+
+enum { MESSAGES_A_TURN = 64 };
+
+typedef struct api api_t;
+typedef struct {
+    api_t *api;
+    int number;
+    link_t *link;
+    loop_watch_t *watch;
+} line_t; /* to one broker */
+
+struct api {
+    loop_t *loop;
+    store_t *store;
+    core_t *core;
+    http_t *http;
+    loop_timer_t *timer;
+    line_t lines[CORE_BROKERS_MAX];
+    int lines_n;
+    err_t err; /* why the loop was stopped */
+    char reason[256];
+};
+
+static bool send_frames(void *context, int broker, frames_t *frames)
+{
+    api_t *self = context;
+    return link_send(self->lines[broker].link, NULL, frames);
+}
+
+/* The core's clock stands still inside a turn; this sets it at the first event of one. */
+static void tick(api_t *self)
+{
+    core_clock(self->core, loop_now_ms(self->loop), clock_wall_ms());
+}
+
+static void on_messages(void *context)
+{
+    line_t *line = context;
+    tick(line->api);
+    frames_t frames = {0};
+    for (int i = 0; i < MESSAGES_A_TURN; i++) {
+        if (!link_receive(line->link, NULL, &frames)) {
+            return;
+        }
+        core_receive(line->api->core, line->number, &frames);
+    }
+    loop_again(line->api->loop);
+}
+
+static void on_timer(void *context)
+{
+    tick(context);
+}
+
+static void on_turn(void *context)
+{
+    api_t *self = context;
+    tick(self);
+    err_t err = core_turn(self->core);
+    if (err) {
+        /* What stands on the disk is not known any more: only a new process may look (rule 11). */
+        self->err = err;
+        snprintf(self->reason, sizeof self->reason, "%s", err_text());
+        loop_stop(self->loop, err_exit(err));
+        return;
+    }
+    http_turn(self->http);
+    int64_t next = core_next_at(self->core);
+    if (next <= loop_now_ms(self->loop)) {
+        loop_again(self->loop);
+    } else {
+        loop_timer_arm(self->timer, next);
+    }
+}
+
+static void on_signal(void *context, int number)
+{
+    api_t *self = context;
+    if (number == SIGTERM || number == SIGINT) {
+        log_info("api.stopping", "signal=%s", strsignal(number));
+        loop_stop(self->loop, 0);
+    }
+}
+
+static err_t connect_brokers(api_t *self, const config_t *config)
+{
+    if (config->brokers.n > CORE_BROKERS_MAX) {
+        return err_set(ERR_CONFIG, "brokers: at most %d, not %d", CORE_BROKERS_MAX, config->brokers.n);
+    }
+    for (int i = 0; i < config->brokers.n; i++) {
+        const char *endpoint = config->brokers.items[i];
+        if (!link_is_loopback(endpoint) && !config->insecure) {
+            return err_set(ERR_CONFIG,
+                           "brokers: %s is beyond loopback and there are no keys; add --insecure if the "
+                           "network is private",
+                           endpoint);
+        }
+        line_t *line = &self->lines[i];
+        *line = (line_t){.api = self, .number = i};
+        err_t err = link_connect(&line->link, endpoint);
+        if (err) {
+            return err;
+        }
+        self->lines_n = i + 1;
+        line->watch = loop_watch_socket(self->loop, link_socket(line->link), on_messages, line);
+    }
+    return ERR_OK;
+}
+
+static err_t open_core(api_t *self, const config_t *config)
+{
+    char host[129] = "";
+    gethostname(host, sizeof host - 1);
+    core_options_t options = {
+        .brokers_n = config->brokers.n,
+        .heartbeat_ms = config->heartbeat,
+        .lease_ms = config->lease,
+        .accept_lease_ms = config->accept_lease,
+        .max_starts = (uint32_t)config->max_starts,
+        .max_waiting_jobs = (uint64_t)config->max_waiting_jobs,
+        .test_tasks = config->test_tasks,
+        .name = config->name[0] ? config->name : "api",
+        .host = host,
+        .pid = (uint64_t)getpid(),
+        .now_ms = clock_now_ms(),
+        .wall_at = clock_wall_ms(),
+    };
+    if (getrandom(options.incarnation, sizeof options.incarnation, 0) != sizeof options.incarnation) {
+        return err_set(ERR_INTERNAL, "getrandom: %s", strerror(errno));
+    }
+    core_effects_t effects = {.context = self, .send = send_frames};
+    return core_open(&self->core, self->store, &options, effects);
+}
+
+static err_t open_http(api_t *self, const config_t *config)
+{
+    http_options_t options = {
+        .listen = config->listen,
+        .insecure = config->insecure,
+        .max_upload = (uint64_t)config->max_upload,
+        .max_expanded = (uint64_t)config->max_expanded,
+        .max_items = (uint64_t)config->max_items,
+        .max_connections = (unsigned)config->max_connections,
+        .brokers = config->brokers.items,
+        .brokers_n = config->brokers.n,
+    };
+    return http_open(&self->http, self->loop, self->core, &options);
+}
+
+static err_t set_up(api_t *self, const config_t *config)
+{
+    store_options_t store = {.directory = config->data,
+                             .reserve_bytes = (uint64_t)config->reserve,
+                             .wall_at = clock_wall_ms()};
+    self->loop = loop_new();
+    self->timer = loop_timer_new(self->loop, on_timer, self);
+    err_t err = store_open(&self->store, &store);
+    if (!err) {
+        err = open_core(self, config);
+    }
+    if (!err) {
+        err = connect_brokers(self, config);
+    }
+    if (!err) {
+        err = open_http(self, config);
+    }
+    return err;
+}
+
+static void tear_down(api_t *self)
+{
+    http_close(&self->http);
+    for (int i = 0; i < self->lines_n; i++) {
+        loop_unwatch(self->loop, &self->lines[i].watch);
+        link_destroy(&self->lines[i].link);
+    }
+    core_destroy(&self->core);
+    store_close(&self->store);
+    loop_timer_destroy(&self->timer);
+    loop_destroy(&self->loop);
+    link_shutdown();
+}
+
+err_t api_run(const config_t *config)
+{
+    api_t self = {0};
+    err_t err = set_up(&self, config);
+    if (!err) {
+        loop_on_turn(self.loop, on_turn, &self);
+        loop_on_signal(self.loop, on_signal, &self);
+        log_info("api.ready", "url=%s store=\"%s\" schema=%d brokers=%d", http_url(self.http),
+                 config->data, store_schema_version(self.store), self.lines_n);
+        loop_run(self.loop);
+        err = self.err ? err_set(self.err, "%s", self.reason) : ERR_OK;
+        if (!err) {
+            log_info("api.stopped", "");
+        }
+    }
+    tear_down(&self);
+    return err;
+}
