@@ -12,6 +12,7 @@
 #include "common/buffer.h"
 #include "common/err.h"
 #include "common/wire.h"
+#include "worker/tasks/task.h"
 
 typedef struct pool pool_t;
 
@@ -54,6 +55,12 @@ typedef struct {
 
 typedef void (*pool_call_t)(void *context, const pool_event_t *event);
 
+/* Before pool_open, if at all. Where children look for the code of a task; task_code_find unless told otherwise. */
+void pool_use_tasks(const task_code_t *(*find)(const char *name));
+/* Before pool_open, if at all. A descriptor (the lock of the state directory) that stays open until the last child is dead,
+ * so that whoever gets the lock knows that nothing of this worker runs any more. */
+void pool_keep_fd(int fd);
+
 /* Must run before any ZeroMQ context or thread exists. Forks the fork server and `slots` children. */
 CHECKED err_t pool_open(pool_t **out, int slots);
 /* Kills what runs. NULL-safe. */
@@ -62,7 +69,8 @@ void pool_close(pool_t **self);
 /* One descriptor (epoll) that is readable when pool_drain has something to do. */
 int pool_fd(const pool_t *self);
 /* Handle everything that waits; calls back for each event. Every started work ends in exactly one POOL_RESULT or
- * POOL_FAILURE, unless pool_kill was called for it: then in none. Also enforces soft and hard limits: call it at least
+ * POOL_FAILURE, unless pool_kill was called for it: then in none.
+ * The call may use every function of this room but pool_drain and pool_close. Also enforces soft and hard limits: call it at least
  * when pool_next_at says. */
 void pool_drain(pool_t *self, int64_t now_ms, pool_call_t call, void *context);
 /* The next time pool_drain has a limit to enforce, INT64_MAX if none. */
@@ -70,6 +78,8 @@ int64_t pool_next_at(const pool_t *self);
 
 /* True if the slot's child is alive, greeted and without work. */
 bool pool_ready(const pool_t *self, int slot);
+/* The fork server died: running work has failed, no slot will be ready again. End the process to be started anew. */
+bool pool_lost(const pool_t *self);
 /* Give work to a ready slot. ERR_UNAVAILABLE: the slot is not ready (nothing was started). */
 CHECKED err_t pool_start(pool_t *self, int slot, const pool_work_t *work, int64_t now_ms);
 /* A page of partials for the finalize in that slot (PARTIALS body, see PROTOCOL.md P30); last = no more pages. */
