@@ -10,6 +10,8 @@ prefix ?= $(PREFIX)
 DESTDIR ?=
 PYTHON ?= python3
 VERSION := 0.1.0
+V ?=
+Q := $(if $(V),,@)
 
 # One list of Debian 12 packages: `make deps` installs it, CI and the Dockerfile use it too.
 DEPS := gcc libc6-dev make pkg-config ca-certificates curl gzip python3 python3-yaml check clang-format cppcheck \
@@ -18,7 +20,7 @@ DEPS := gcc libc6-dev make pkg-config ca-certificates curl gzip python3 python3-
 
 CC := gcc
 WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
-        -Wformat=2 -Wno-format-nonliteral -fno-common
+        -Wformat=2 -Wno-format-nonliteral -Wno-format-zero-length -fno-common
 CPPFLAGS := -I. -I$(BUILD)/gen -D_GNU_SOURCE -DSTINT_VERSION='"$(VERSION)"'
 CFLAGS_COMMON := -std=c17 $(WARN) -g -fno-omit-frame-pointer
 CFLAGS_obj := $(CFLAGS_COMMON) -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection \
@@ -82,7 +84,8 @@ endef
 define kind
 $(BUILD)/$(1)/%.o: %.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(CPPFLAGS) $$(CFLAGS_$(1)) -MMD -MP -c $$< -o $$@
+	@$(if $(V),,echo "  CC   $(1) $$<")
+	$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS_$(1)) -MMD -MP -c $$< -o $$@
 $(foreach l,$(LIBNAMES),$(eval $(call library,$(1),$(l))))
 endef
 $(foreach k,obj san cov,$(eval $(call kind,$(k))))
@@ -95,22 +98,26 @@ $(foreach k,obj san cov,$(BUILD)/$(k)/api/store/migrate.o): $(BUILD)/gen/version
 
 define program
 $(BUILD)/$(1): $(BUILD)/obj/$(MAIN_$(1):.c=.o) $(foreach n,$(NEEDS_$(1)),$(BUILD)/obj/lib$(n).a)
-	$$(CC) $$(CFLAGS_obj) $$(LDFLAGS_obj) $$^ $$(LIBS) -o $$@
+	@echo "  LINK $$@"
+	$(Q)$$(CC) $$(CFLAGS_obj) $$(LDFLAGS_obj) $$^ $$(LIBS) -o $$@
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
 SAN_LIBS := $(foreach n,worker scheduler broker api cli common,$(BUILD)/san/lib$(n).a)
 $(BUILD)/tests/%: $(BUILD)/san/tests/%.o $(TEST_HELPERS:%.c=$(BUILD)/san/%.o) $(SAN_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_san) $(LDFLAGS_san) $^ $(SAN_LIBS) -lcheck -lsubunit -lrt $(LIBS) -o $@
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS_san) $(LDFLAGS_san) $^ $(SAN_LIBS) -lcheck -lsubunit -lrt $(LIBS) -o $@
 
 OBJ_LIBS := $(foreach n,worker scheduler broker api cli common,$(BUILD)/obj/lib$(n).a)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(OBJ_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_obj) $(LDFLAGS_obj) $^ $(OBJ_LIBS) $(LIBS) -o $@
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS_obj) $(LDFLAGS_obj) $^ $(OBJ_LIBS) $(LIBS) -o $@
 $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(OBJ_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_obj) $(LDFLAGS_obj) $^ $(OBJ_LIBS) $(LIBS) -o $@
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS_obj) $(LDFLAGS_obj) $^ $(OBJ_LIBS) $(LIBS) -o $@
 
 sanitized: $(TEST_BINS)
 

@@ -1,6 +1,7 @@
 #include "api/api.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -99,15 +100,17 @@ static void on_signal(void *context, int number)
 static err_t connect_brokers(api_t *self, const config_t *config)
 {
     if (config->brokers.n > CORE_BROKERS_MAX) {
-        return err_set(ERR_CONFIG, "brokers: at most %d, not %d", CORE_BROKERS_MAX, config->brokers.n);
+        return err_set(ERR_CONFIG, "brokers: at most %d, not %d", CORE_BROKERS_MAX,
+                       config->brokers.n);
     }
     for (int i = 0; i < config->brokers.n; i++) {
         const char *endpoint = config->brokers.items[i];
         if (!link_is_loopback(endpoint) && !config->insecure) {
-            return err_set(ERR_CONFIG,
-                           "brokers: %s is beyond loopback and there are no keys; add --insecure if the "
-                           "network is private",
-                           endpoint);
+            return err_set(
+                ERR_CONFIG,
+                "brokers: %s is beyond loopback and there are no keys; add --insecure if the "
+                "network is private",
+                endpoint);
         }
         line_t *line = &self->lines[i];
         *line = (line_t){.api = self, .number = i};
@@ -139,7 +142,8 @@ static err_t open_core(api_t *self, const config_t *config)
         .now_ms = clock_now_ms(),
         .wall_at = clock_wall_ms(),
     };
-    if (getrandom(options.incarnation, sizeof options.incarnation, 0) != sizeof options.incarnation) {
+    if (getrandom(options.incarnation, sizeof options.incarnation, 0) !=
+        sizeof options.incarnation) {
         return err_set(ERR_INTERNAL, "getrandom: %s", strerror(errno));
     }
     core_effects_t effects = {.context = self, .send = send_frames};

@@ -71,6 +71,13 @@ static void visit(void *context, const schedule_row_t *row)
                                            .last_at = row->last_nominal_at};
 }
 
+/* For those who want the revision only. */
+static void skip_all(void *context, const schedule_row_t *row)
+{
+    (void)context;
+    (void)row;
+}
+
 void core_on_schedules_get(core_t *self, int broker, const uint8_t *peer_id,
                            const msg_schedules_get_t *msg)
 {
@@ -84,7 +91,10 @@ void core_on_schedules_get(core_t *self, int broker, const uint8_t *peer_id,
     }
     snapshot_t snapshot = {0};
     uint64_t revision = 0;
-    err_t err = store_schedules(self->store, &revision, visit, &snapshot);
+    err_t err = store_schedules(self->store, &revision, skip_all, NULL);
+    if (!err && revision != msg->revision) {
+        err = store_schedules(self->store, &revision, visit, &snapshot);
+    }
     if (err) {
         log_warn("schedules.unreadable", "error=%s detail=\"%s\"", err_code(err), err_text());
     } else {
@@ -170,12 +180,6 @@ static err_t fire(core_t *self, const msg_tick_t *msg, const schedule_row_t *row
     log_info("schedule.fired", "schedule=%s job=%llu late_ms=%lld scheduler=\"%s\"", row->name,
              (unsigned long long)job.id, (long long)(self->wall - msg->nominal_at), scheduler);
     return ERR_OK;
-}
-
-static void skip_all(void *context, const schedule_row_t *row)
-{
-    (void)context;
-    (void)row;
 }
 
 void core_on_tick(core_t *self, int broker, const uint8_t *peer, const msg_tick_t *msg)

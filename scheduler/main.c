@@ -1,0 +1,25 @@
+#include <stdio.h>
+
+#include "common/log.h"
+#include "scheduler/scheduler.h"
+
+int main(int argc, char **argv)
+{
+    config_t config;
+    config_next_t next;
+    err_t err = config_load(&config, &next, 'S', argc, argv);
+    if (err) {
+        fprintf(stderr, "stint-scheduler: %s\n", err_text());
+        return err_exit(err);
+    }
+    if (next == CONFIG_EXIT) {
+        return 0;
+    }
+    log_open(config.name[0] ? config.name : "scheduler", config_log_level(&config));
+    err = scheduler_run(&config);
+    if (err) {
+        log_error("scheduler.failed", "error=%s detail=\"%s\"", err_code(err), err_text());
+    }
+    config_free(&config);
+    return err_exit(err);
+}
