@@ -204,6 +204,22 @@ START_TEST(test_policy_all_stays_within_a_day_and_a_hundred)
 }
 END_TEST
 
+START_TEST(test_what_the_policy_has_granted_is_not_taken_back_while_answers_are_slow)
+{
+    int64_t first = 0, last = 0, now = start + 2 * day + 30 * minute;
+    load(row("a", "@hourly", PLANNER_ALL), now);
+    ck_assert_uint_eq(due(now), 1);
+    int64_t oldest = record.ticks[0].nominal_at;
+    ck_assert_int_eq(oldest, start + day + hour);
+    ck_assert(planner_answer(planner, "a", oldest, PLANNER_ACCEPTED));
+    /* Three hours later the next ones are over the horizon, but they were granted when they were
+     * seen. */
+    ck_assert_uint_eq(drain(now + 3 * hour, &first, &last), 23 + 3);
+    ck_assert_int_eq(first, oldest + hour);
+    ck_assert_int_eq(last, start + 2 * day + 3 * hour);
+}
+END_TEST
+
 START_TEST(test_a_new_schedule_has_missed_nothing)
 {
     planner_schedule_t one = row("a", "@hourly", PLANNER_ALL);
@@ -404,6 +420,8 @@ int main(void)
     tcase_add_test(rules, test_policy_last_fires_the_newest_missed_one_only);
     tcase_add_test(rules, test_policy_all_fires_what_was_missed_in_order);
     tcase_add_test(rules, test_policy_all_stays_within_a_day_and_a_hundred);
+    tcase_add_test(rules,
+                   test_what_the_policy_has_granted_is_not_taken_back_while_answers_are_slow);
     tcase_add_test(rules, test_a_new_schedule_has_missed_nothing);
     tcase_add_test(rules, test_a_snapshot_keeps_a_tick_in_the_air_unless_the_rule_changed);
     tcase_add_test(rules, test_a_broken_schedule_does_not_stop_the_others);

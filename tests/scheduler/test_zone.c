@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "scheduler/zone_file.h"
 
 static const char *const names[] = {
     "Europe/Berlin", "America/New_York",  "Australia/Lord_Howe", "America/Sao_Paulo",
@@ -175,10 +176,10 @@ START_TEST(test_changed_bytes_never_crash_or_hang)
 END_TEST
 
 /* A file without changes of its own and with that footer. */
-static err_t parse_with_footer(zone_t **out, const char *footer)
+static size_t file_with_footer(uint8_t data[256], const char *footer)
 {
-    uint8_t data[256] = {0};
     size_t n = 0;
+    memset(data, 0, 256);
     for (int block = 0; block < 2; block++) {
         memcpy(data + n, "TZif2", 5);
         data[n + 39] = 1; /* one type */
@@ -189,7 +190,13 @@ static err_t parse_with_footer(zone_t **out, const char *footer)
     memcpy(data + n, footer, strlen(footer));
     n += strlen(footer);
     data[n++] = '\n';
-    return zone_parse(out, "Test/Footer", data, n);
+    return n;
+}
+
+static err_t parse_with_footer(zone_t **out, const char *footer)
+{
+    uint8_t data[256];
+    return zone_parse(out, "Test/Footer", data, file_with_footer(data, footer));
 }
 
 START_TEST(test_footer_rules_agree_with_libc)
@@ -216,6 +223,33 @@ START_TEST(test_footer_rules_agree_with_libc)
         }
         if (i == 5)
             ck_assert_int_eq(zone_base_offset_ms(zone), (5 * 60 + 45) * 60000);
+        zone_destroy(&zone);
+    }
+}
+END_TEST
+
+START_TEST(test_a_rule_whose_summers_overlap_still_gives_one_clock)
+{
+    static const char *const footers[] = {"AAA3BBB,J1/-167,J365/167", "AAA3BBB,J1/167,J3/-167",
+                                          "XXX3EDT4,0/0,J365/23"};
+    for (size_t i = 0; i < sizeof footers / sizeof footers[0]; i++) {
+        uint8_t data[256];
+        zone_table_t table;
+        ck_assert_int_eq(zone_table_parse(&table, data, file_with_footer(data, footers[i])),
+                         ERR_OK);
+        for (size_t c = 1; c < table.changes_n; c++)
+            ck_assert_int_lt(table.changes[c - 1].at, table.changes[c].at);
+        free(table.changes);
+        zone_t *zone = NULL;
+        ck_assert_msg(parse_with_footer(&zone, footers[i]) == ERR_OK, "%s", err_text());
+        int64_t before = INT64_MIN;
+        for (int64_t local = -3000000000000; local < INT64_C(20000000000000); local += 86399000) {
+            int64_t utc = zone_from_local(zone, local);
+            if (utc < before || zone_to_local(zone, utc) < local ||
+                zone_local_reached(zone, utc - 1) >= local)
+                ck_abort_msg("%s at local %lld", footers[i], (long long)local);
+            before = utc;
+        }
         zone_destroy(&zone);
     }
 }
@@ -271,6 +305,7 @@ int main(void)
     tcase_add_test(rules, test_names_that_leave_the_folder_are_refused);
     tcase_add_test(rules, test_changed_bytes_never_crash_or_hang);
     tcase_add_test(rules, test_footer_rules_agree_with_libc);
+    tcase_add_test(rules, test_a_rule_whose_summers_overlap_still_gives_one_clock);
     tcase_add_test(rules, test_footers_that_are_no_rule_are_refused);
     tcase_add_test(rules, test_calendar_is_its_own_inverse_and_agrees_with_libc);
     suite_add_tcase(suite, rules);
