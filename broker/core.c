@@ -21,6 +21,7 @@ struct broker_core {
     peer_t *store;         /* the api that said HELLO last (P3) */
     uint64_t capacity_seq; /* of the newest CAPACITY */
     bool capacity_due;
+    int64_t turned_at; /* the last turn */
     int64_t wake_at;   /* what next_at said after the last turn; 0 = never */
     int64_t asleep_ms; /* time this process did not run: no peer is silent for that */
 };
@@ -489,7 +490,7 @@ void broker_core_turn(broker_core_t *self, int64_t now_ms)
 {
     if (self->wake_at && now_ms - self->wake_at > self->options.heartbeat_ms) {
         /* Stopped or starved: the heartbeats of that time still wait in our queue. */
-        self->asleep_ms += now_ms - self->wake_at;
+        self->asleep_ms += now_ms - self->turned_at;
     }
     peer_t *peer;
     while ((peer = roster_silent(self->roster, awake_ms(self, now_ms)))) {
@@ -506,6 +507,7 @@ void broker_core_turn(broker_core_t *self, int64_t now_ms)
     if (self->store && self->capacity_due) {
         send_capacity(self);
     }
+    self->turned_at = now_ms;
     self->wake_at = 0;
     int64_t next = broker_core_next_at(self);
     if (next != INT64_MAX) {
