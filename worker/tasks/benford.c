@@ -109,7 +109,7 @@ void benford_fit(benford_fit_t *out, benford_test_t test, const uint64_t *counts
         return;
     }
     double n = (double)out->n, seen = 0, due = 0;
-    benford_deviation_t all[BENFORD_GROUPS_MAX];
+    benford_deviation_t all[BENFORD_GROUPS_MAX] = {{0}};
     for (int i = 0; i < k; i++) {
         double count = (double)counts[i], expected = benford_expected(test, i), share = count / n;
         out->mad += fabs(share - expected);

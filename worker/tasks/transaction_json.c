@@ -8,7 +8,7 @@ typedef enum { VALUE_STRING, VALUE_WHOLE, VALUE_NULL, VALUE_OTHER, VALUE_NESTED 
 enum {
     /* Distinct unknown keys are compared with each other only to find repeats; so many are refused
        without that. */
-    UNKNOWN_MAX = 256,
+    UNKNOWN_MAX = 32,
     /* A longer whole number is a fault of the JSON (Python's limit for text to integer). */
     WHOLE_DIGITS_MAX = 4300,
 };
@@ -364,12 +364,7 @@ row_code_t json_row_read(slice_t line, char *scratch, slice_t values[COLUMN_IDS_
                                         COLUMN_DST,        COLUMN_CCY,       COLUMN_AMOUNT,
                                         COLUMN_KIND,       COLUMN_DOC_NO,    COLUMN_REF,
                                         COLUMN_BAL_BEFORE, COLUMN_BAL_AFTER, COLUMN_LABEL};
-    reader_t self;
-    self.at = line.data;
-    self.end = line.data + line.n;
-    self.write = scratch;
-    self.unknown_n = 0;
-    memset(self.seen, 0, sizeof self.seen);
+    reader_t self = {.at = line.data, .end = line.data + line.n, .write = scratch};
     if (!read_object(&self, values)) {
         return row_fault_set(fault, ROW_JSON, (slice_t){"", 0});
     }
