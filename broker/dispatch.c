@@ -481,10 +481,10 @@ uint32_t dispatch_capacity(dispatch_t *self, wire_capacity_t **out)
         const group_t *group = self->groups[i];
         bytes += group->n ? group->tasks_n + 32 : 0;
         if (group->n && bytes <= CAPACITY_BYTES_MAX) {
-            self->capacity[n++] =
-                (wire_capacity_t){.tasks = str_bytes(group->tasks, group->tasks_n),
-                                  .max_items = group->max_items,
-                                  .n = group->n};
+            wire_capacity_t *told = &self->capacity[n++];
+            told->tasks = str_bytes(group->tasks, group->tasks_n);
+            told->max_items = group->max_items;
+            told->n = group->n;
         }
     }
     if (n > 1) {
