@@ -8,7 +8,7 @@
 /* What every fleet has; a user may pause or change them, they are only made when absent. */
 static const schedule_row_t builtin[] = {
     {.name = "health_check",
-     .expression = "*/5 * * * *",
+     .expression = "every 5m",
      .zone = "UTC",
      .task = "health_check",
      .catch_up = 1},
@@ -129,11 +129,8 @@ static answer_t judge(core_t *self, const msg_tick_t *msg, const schedule_row_t 
     if (msg->nominal_at > self->wall + 2000) {
         return (answer_t){TICK_REFUSED, 0, "over 2 s in the store's future"};
     }
-    if (msg->nominal_at == row->last_nominal_at) {
-        return (answer_t){TICK_DUPLICATE, 0, "the tick exists"};
-    }
-    if (msg->nominal_at < row->last_nominal_at) {
-        return (answer_t){TICK_REFUSED, 0, "not after the newest tick"};
+    if (msg->nominal_at <= row->last_nominal_at) {
+        return (answer_t){TICK_DUPLICATE, 0, "not after the newest tick"};
     }
     return (answer_t){TICK_FIRED, 0, ""};
 }

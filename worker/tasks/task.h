@@ -1,7 +1,8 @@
 /* task: what a piece of work looks like to the child process that runs it.
  *
- * Lives here: the vtable of a built-in task. A task is a pure function of its input: it may be run again, for the same
- * batch, by another worker. Called by worker/pool's child; never in the parent. */
+ * Lives here: the vtable of a built-in task. A task is a pure function of its input: it may be run
+ * again, for the same batch, by another worker. Called by worker/pool's child; never in the parent.
+ */
 #ifndef STINT_WORKER_TASK_H
 #define STINT_WORKER_TASK_H
 
@@ -16,9 +17,10 @@ typedef enum { TASK_FORMAT_CSV, TASK_FORMAT_NDJSON, TASK_FORMAT_JSON } task_form
 
 /* One batch. All pointers are borrowed for the call.
  *
- * `items` holds items_n lines separated by '\n' (no '\n' after the last; CR and BOM already stripped; a blank line is an
- * item). A line that was over 65,536 bytes arrives as a marker: one NUL byte followed by its length in decimal. A JSON
- * item is one line of compact JSON. Line k (0-based) of the batch is line first_line + k of the submitted input. */
+ * `items` holds items_n lines separated by '\n' (no '\n' after the last; CR and BOM already
+ * stripped; a blank line is an item). A line that was over 65,536 bytes arrives as a marker: one
+ * NUL byte followed by its length in decimal. A JSON item is one line of compact JSON. Line k
+ * (0-based) of the batch is line first_line + k of the submitted input. */
 typedef struct {
     uint64_t job_id;
     uint32_t batch_no; /* 0-based within the job */
@@ -37,9 +39,11 @@ typedef struct {
 
 /* What came of it. `result` is opaque to everybody but the task and its finalize. */
 typedef struct {
-    buffer_t result;       /* batch: the partial result; finalize: the report, JSON text */
-    uint32_t items_failed; /* items of the batch that were rejected (counted, located in the result) */
-    /* finalize only: the job itself ends as failed although its report is readable (e.g. "E_TOO_MANY_BAD"); "" = ok */
+    buffer_t result; /* batch: the partial result; finalize: the report, JSON text */
+    uint32_t
+        items_failed; /* items of the batch that were rejected (counted, located in the result) */
+    /* finalize only: the job itself ends as failed although its report is readable (e.g.
+     * "E_TOO_MANY_BAD"); "" = ok */
     char job_error[64];
     char job_error_text[512];
     /* failure only: true = retrying cannot help */
@@ -58,10 +62,12 @@ typedef struct {
 
 typedef struct {
     const char *name; /* as in schema/tasks.def */
-    /* A batch. An error's sentence (err_text) becomes the failure's message. NULL for a finalize task. */
+    /* A batch. An error's sentence (err_text) becomes the failure's message. NULL for a finalize
+     * task. */
     err_t (*run)(const task_batch_t *batch, task_result_t *out);
-    /* A finalize: open once, merge each partial (any order; the caller passes each batch_no at most once but the task
-     * must tolerate a repeat: it is skipped), close once. close frees the state also after an error. */
+    /* A finalize: open once, merge each partial (any order; the caller passes each batch_no at most
+     * once but the task must tolerate a repeat: it is skipped), close once. close frees the state
+     * also after an error. */
     err_t (*finalize_open)(void **state, const task_finalize_t *job);
     err_t (*finalize_merge)(void *state, uint32_t batch_no, const uint8_t *partial, size_t n);
     err_t (*finalize_close)(void **state, task_result_t *out);
