@@ -267,6 +267,9 @@ void worker_core_drain(worker_core_t *self, int64_t now_ms)
     core_note(self, false, "worker.drain", "running=%u waiting=%u unacknowledged=%u",
               self->running_n, self->waiting_n, results_n(self->results));
     tickets_withdraw(self->tickets);
+    for (int i = 0; i < self->options.brokers; i++) {
+        tickets_lost(self->tickets, i); /* say so at once, also where nothing was granted */
+    }
     runs_hand_back_all(self, "draining");
 }
 

@@ -1,8 +1,56 @@
 #include "worker/rates.h"
 
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
+
+/* Reads digits; false if there are none or they are over `most`. */
+static bool read_number(const char **at, int64_t most, int64_t *out)
+{
+    if (!isdigit((unsigned char)**at)) {
+        return false;
+    }
+    char *end;
+    errno = 0;
+    long long value = strtoll(*at, &end, 10);
+    if (errno || value < 1 || value > most) {
+        return false;
+    }
+    *at = end;
+    *out = value;
+    return true;
+}
+
+err_t rates_parse(const char *text, uint32_t *n, int64_t *window_ms)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    if (strcmp(text, "off") == 0) {
+        *n = 0;
+        *window_ms = 0;
+        return ERR_OK;
+    }
+    const char *at = text;
+    int64_t count = 0, times = 1;
+    bool sound = read_number(&at, WINDOW_MAX, &count) && *at++ == '/' &&
+                 (!isdigit((unsigned char)*at) || read_number(&at, 1000000, &times));
+    for (size_t i = 0; sound && i < sizeof units / sizeof *units; i++) {
+        if (strcmp(at, units[i].name) == 0) {
+            *n = (uint32_t)count;
+            *window_ms = times * units[i].ms;
+            return ERR_OK;
+        }
+    }
+    return err_set(
+        ERR_CONFIG,
+        "rate = \"%s\": expected off or N/WINDOW, N 1 to %d, WINDOW like m, 10s or 200ms", text,
+        WINDOW_MAX);
+}
 
 static void limit_to(rate_t *self, uint32_t n, int64_t window_ms, int64_t now_ms)
 {

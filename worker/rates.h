@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/err.h"
 #include "common/task_table.h"
 #include "common/window.h"
 #include "common/wire.h"
@@ -37,6 +38,10 @@ typedef struct {
     rate_t tasks[RATES_MAX];
     int n;
 } rates_t;
+
+/* "10/m", "5/10s", "3/200ms" or "off" (n 0): the setting `rate`. ERR_CONFIG says what was expected.
+ */
+CHECKED err_t rates_parse(const char *text, uint32_t *n, int64_t *window_ms);
 
 /* Append a task; n 0 = unlimited. At most RATES_MAX. */
 void rates_add(rates_t *self, const task_spec_t *spec, uint32_t n, int64_t window_ms);
