@@ -239,14 +239,8 @@ static ticket_verdict_t take_live(tickets_t *self, uint32_t i, wire_lease_ref_t 
 {
     uint64_t id = self->live[i].id;
     bool fits = task >= 0 && self->live[i].mask >> task & 1;
-    /* The same attempt on a second ticket: it runs or ran already, and a refusal would deny that.
-     */
-    bool repeated = same(*attempt_of(self, attempt), attempt);
-    retire(self, i, fits || repeated ? FATE_USED : FATE_GONE);
+    retire(self, i, fits ? FATE_USED : FATE_GONE);
     memory_of(self, id)->by = attempt;
-    if (repeated) {
-        return TICKET_SILENT;
-    }
     if (!fits) {
         return refuse(why, task < 0 ? "unknown task" : "task not on this ticket");
     }
@@ -254,10 +248,26 @@ static ticket_verdict_t take_live(tickets_t *self, uint32_t i, wire_lease_ref_t 
     return TICKET_TAKEN;
 }
 
+/* The attempt runs or ran: a refusal would deny that, on whatever ticket it comes a second time. */
+static ticket_verdict_t take_again(tickets_t *self, uint64_t id, wire_lease_ref_t attempt)
+{
+    for (uint32_t i = 0; i < self->live_n; i++) {
+        if (self->live[i].id == id) {
+            retire(self, i, FATE_USED);
+            memory_of(self, id)->by = attempt;
+            break;
+        }
+    }
+    return TICKET_SILENT;
+}
+
 ticket_verdict_t tickets_take(tickets_t *self, uint64_t id, wire_lease_ref_t attempt, int task,
                               const char **why)
 {
     const memory_t *known = memory_of(self, id);
+    if (same(*attempt_of(self, attempt), attempt)) {
+        return take_again(self, id, attempt);
+    }
     if (id == 0 || id > self->last_id) {
         return refuse(why, "unknown ticket");
     }
