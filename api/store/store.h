@@ -74,7 +74,8 @@ CHECKED err_t store_begin(store_t *self);
 CHECKED err_t store_commit(store_t *self);
 void store_rollback(store_t *self);
 bool store_in_turn(const store_t *self);
-/* A statement of this turn made the database roll the whole of it back. */
+/* A statement of this turn (full disk, I/O) made the database roll the whole of it back, marks and all: every verb and
+ * store_commit fail from then on; end it with store_rollback. */
 bool store_turn_lost(const store_t *self);
 CHECKED err_t store_mark(store_t *self);
 CHECKED err_t store_keep(store_t *self);
@@ -187,7 +188,7 @@ typedef struct {
     int64_t not_before_at;
 } batch_row_t;
 /* Whole consecutive chunks from chunk_from on: as many as fit max_items and 8 MiB, at least one. Sets chunks_n, items_n,
- * raw_bytes of *row; nothing is written. */
+ * first_item, raw_bytes of *row; nothing is written. ERR_NOT_FOUND: every chunk is cut. */
 CHECKED err_t store_batch_measure(store_t *self, const job_row_t *job, uint32_t max_items, batch_row_t *row);
 /* Insert the batch as leased, attempt 1, starts 1. */
 CHECKED err_t store_batch_insert(store_t *self, const batch_row_t *row);
@@ -212,7 +213,8 @@ CHECKED err_t store_batch_lost(store_t *self, batch_row_t *row, bool dead, const
 CHECKED err_t store_batch_failed(store_t *self, batch_row_t *row, bool dead, int64_t not_before_at,
                                  const attempt_new_t *history);
 /* Any non-terminal state -> done, whatever `attempt` (<= row->attempt); result row, history 'done', job counters: items_done
- * += items_n - items_failed, items_failed += items_failed. data may be NULL (no result). */
+ * += items_n - items_failed, items_failed += items_failed. data may be NULL (no result). The history of an attempt that was
+ * taken for lost is corrected to 'done' (lost_n - 1). */
 typedef struct {
     uint32_t attempt;
     uint32_t items_failed;
@@ -222,7 +224,7 @@ typedef struct {
 CHECKED err_t store_batch_done(store_t *self, batch_row_t *row, const result_new_t *result, const attempt_new_t *history);
 /* One batch or finalize by id; ERR_NOT_FOUND. */
 CHECKED err_t store_batch_get(store_t *self, uint64_t batch, batch_row_t *out);
-/* All non-terminal batches and finalizes of live jobs, by job and no. */
+/* All non-terminal batches, then finalizes, of a job (0: of all live jobs), by job and no. */
 CHECKED err_t store_batches_live(store_t *self, uint64_t job, void (*visit)(void *context, const batch_row_t *row),
                                  void *context);
 /* How many different workers other than `but` reported a crash of this batch. */
@@ -252,7 +254,7 @@ typedef struct {
     uint32_t catch_up; /* 0 none, 1 last, 2 all */
     bool paused;
     int64_t last_nominal_at;
-    char *params; /* owned by the visit */
+    char *params; /* lives as long as the visit */
 } schedule_row_t;
 CHECKED err_t store_schedules(store_t *self, uint64_t *revision,
                               void (*visit)(void *context, const schedule_row_t *row), void *context);

@@ -41,11 +41,12 @@ CREATE TABLE task (
     input TEXT NOT NULL CHECK (input IN ('lines', 'json', 'none')),
     finalize TEXT NOT NULL DEFAULT '',
     rate_n INTEGER NOT NULL DEFAULT 0 CHECK (rate_n >= 0),
-    rate_window_ms INTEGER NOT NULL DEFAULT 60000 CHECK (rate_window_ms > 0),
+    rate_window_ms INTEGER NOT NULL DEFAULT 60000,
     max_attempts INTEGER NOT NULL DEFAULT 3 CHECK (max_attempts BETWEEN 1 AND 1000),
     overrides TEXT NOT NULL DEFAULT '{}' CHECK (json_valid (overrides)),
     first_seen_at INTEGER NOT NULL,
-    last_seen_at INTEGER NOT NULL
+    last_seen_at INTEGER NOT NULL, -- announced by a worker; 0 = never
+    CHECK (rate_n = 0 OR rate_window_ms > 0)
 ) STRICT;
 
 -- How many jobs of a task are in a state; kept up once a turn.
@@ -84,7 +85,6 @@ CREATE TABLE processing_job (
     first_line INTEGER NOT NULL DEFAULT 1,
     params TEXT NOT NULL DEFAULT '{}',
     header TEXT NOT NULL DEFAULT '',
-    input BLOB, -- the only chunk of a small job, zstd
     input_raw INTEGER NOT NULL DEFAULT 0,
     chunks_n INTEGER NOT NULL DEFAULT 0 CHECK (chunks_n >= 0),
     items_total INTEGER NOT NULL DEFAULT 0 CHECK (items_total >= 0),
@@ -95,7 +95,6 @@ CREATE TABLE processing_job (
     attempts_n INTEGER NOT NULL DEFAULT 0 CHECK (attempts_n >= 0), -- executions that ended
     failures_n INTEGER NOT NULL DEFAULT 0 CHECK (failures_n >= 0), -- of them reported failures
     lost_n INTEGER NOT NULL DEFAULT 0 CHECK (lost_n >= 0),         -- of them lost executions
-    report TEXT,
     error_code TEXT NOT NULL DEFAULT '',
     error_text TEXT NOT NULL DEFAULT '',
     created_at INTEGER NOT NULL,
@@ -104,6 +103,8 @@ CREATE TABLE processing_job (
     user_id INTEGER REFERENCES user (id),
     project_id INTEGER REFERENCES project (id),
     case_id INTEGER REFERENCES "case" (id),
+    input BLOB,  -- the only chunk of a small job, zstd; long columns stand last, what is before them is read without them
+    report TEXT,
     CHECK (items_done + items_failed <= items_total),
     CHECK ((finished_at IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled')))
 ) STRICT;
@@ -111,9 +112,14 @@ CREATE TABLE processing_job (
 CREATE INDEX job_user ON processing_job (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX job_project ON processing_job (project_id) WHERE project_id IS NOT NULL;
 CREATE INDEX job_case ON processing_job (case_id) WHERE case_id IS NOT NULL;
-CREATE INDEX job_live ON processing_job (id) WHERE state IN ('receiving', 'pending', 'processing', 'finalizing');
-CREATE INDEX job_finished ON processing_job (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX job_task ON processing_job (task_id);
+CREATE INDEX job_receiving ON processing_job (id) WHERE state = 'receiving';
+CREATE INDEX job_live ON processing_job (id) WHERE state IN ('pending', 'processing', 'finalizing');
+-- Two retentions, two orders: failed jobs are kept longer and must not stand in the way of the others.
+CREATE INDEX job_finished ON processing_job (finished_at) WHERE state IN ('completed', 'cancelled');
+CREATE INDEX job_failed ON processing_job (finished_at) WHERE state = 'failed';
+-- The rare ends can be listed without passing the millions that went well.
+CREATE INDEX job_unwell ON processing_job (state) WHERE state IN ('failed', 'cancelled');
 
 CREATE TABLE chunk (
     id INTEGER PRIMARY KEY,
@@ -121,7 +127,7 @@ CREATE TABLE chunk (
     seq INTEGER NOT NULL CHECK (seq >= 0),
     first_item INTEGER NOT NULL CHECK (first_item >= 0),
     items_n INTEGER NOT NULL CHECK (items_n BETWEEN 1 AND 1500),
-    raw_bytes INTEGER NOT NULL CHECK (raw_bytes >= 0),
+    raw_bytes INTEGER NOT NULL CHECK (raw_bytes BETWEEN 0 AND 8388608),
     data BLOB NOT NULL,
     UNIQUE (job_id, seq)
 ) STRICT;
@@ -143,6 +149,8 @@ CREATE TABLE batch (
     not_before_at INTEGER NOT NULL DEFAULT 0,
     items_failed INTEGER NOT NULL DEFAULT 0 CHECK (items_failed BETWEEN 0 AND items_n),
     error_text TEXT NOT NULL DEFAULT '',
+    result_raw INTEGER NOT NULL DEFAULT 0 CHECK (result_raw >= 0),
+    result BLOB CHECK (length(result) <= 512), -- a small result stands here instead of in batch_result
     UNIQUE (job_id, no),
     CHECK (starts <= attempt AND failures <= attempt)
 ) STRICT;
@@ -217,12 +225,12 @@ CREATE TABLE host_sample (
 CREATE INDEX host_sample_job ON host_sample (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX host_sample_at ON host_sample (at);
 
--- The ledger: a tick exists at most once, and its job with it.
+-- The ledger: a tick exists at most once, and its job with it: whichever of the two rows comes first, the commit needs both.
 CREATE TABLE tick (
     id INTEGER PRIMARY KEY,
     schedule_id INTEGER NOT NULL REFERENCES schedule (id),
     nominal_at INTEGER NOT NULL,
-    job_id INTEGER REFERENCES processing_job (id) ON DELETE SET NULL,
+    job_id INTEGER REFERENCES processing_job (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
     scheduler TEXT NOT NULL,
     late_ms INTEGER NOT NULL,
     fired_at INTEGER NOT NULL,
