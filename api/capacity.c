@@ -31,7 +31,8 @@ void capacity_free(capacity_t *self)
 void capacity_reset(capacity_t *self)
 {
     clear(self);
-    self->seq = self->wait_seq = self->sent = self->ring_from = 0;
+    self->seq = self->wait_seq = 0;
+    self->ring_from = self->sent;
 }
 
 static uint32_t hash_of(const char *text)

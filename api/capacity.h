@@ -32,13 +32,13 @@ typedef struct {
 
 void capacity_init(capacity_t *self);
 void capacity_free(capacity_t *self);
-/* HELLO was said: nothing is known, nothing was sent. */
+/* HELLO was said: nothing is known, nothing is on its way. */
 void capacity_reset(capacity_t *self);
 /* The broker's word. Messages that are older than the newest are ignored. */
 void capacity_told(capacity_t *self, const msg_capacity_is_t *msg);
 /* UNDELIVERABLE: count on nothing until a newer CAPACITY. */
 void capacity_undeliverable(capacity_t *self, uint64_t seq);
-/* A DISPATCH was sent on that group. */
+/* A DISPATCH will be sent on that group; `sent` is its number. */
 void capacity_used(capacity_t *self, capacity_group_t *group);
 /* True if a comma-separated list names the task. */
 bool capacity_names(const char *tasks, const char *task);

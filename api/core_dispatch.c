@@ -123,7 +123,7 @@ static frames_t dispatch_of(core_t *self, broker_t *broker, const live_batch_t *
                      .items_total = job->items_total,
                      .batches_n = job->batches_n,
                      .broker = str_bytes(broker->incarnation, WIRE_PEER_N),
-                     .number = ++broker->number,
+                     .number = broker->capacity.sent,
                  }};
     return frames_of(&msg, items);
 }
@@ -224,8 +224,8 @@ void core_feed(core_t *self)
         if (!batch) {
             return;
         }
-        frames_t frames = dispatch_of(self, &self->brokers[broker], batch, items);
         capacity_used(&self->brokers[broker].capacity, group);
+        frames_t frames = dispatch_of(self, &self->brokers[broker], batch, items);
         core_owe_dispatch(self, broker, &frames, &batch->row);
         self->counters.dispatched_n++;
     }

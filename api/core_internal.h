@@ -23,7 +23,6 @@ typedef struct {
     capacity_t capacity;
     bool up;
     uint8_t incarnation[WIRE_PEER_N]; /* from its HELLO_OK */
-    uint64_t number;                  /* of the last DISPATCH */
     int64_t heard_at;                 /* core clock */
 } broker_t;
 

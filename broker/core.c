@@ -21,9 +21,11 @@ struct broker_core {
     peer_t *store;         /* the api that said HELLO last (P3) */
     uint64_t capacity_seq; /* of the newest CAPACITY */
     bool capacity_due;
-    int64_t turned_at; /* the last turn */
-    int64_t wake_at;   /* what next_at said after the last turn; 0 = never */
-    int64_t asleep_ms; /* time this process did not run: no peer is silent for that */
+    uint8_t numbered[WIRE_PEER_N]; /* the api whose DISPATCHes `number` counts */
+    uint64_t number;               /* of its newest one */
+    int64_t turned_at;             /* the last turn */
+    int64_t wake_at;               /* what next_at said after the last turn; 0 = never */
+    int64_t asleep_ms;             /* time this process did not run: no peer is silent for that */
 };
 
 broker_core_t *broker_core_new(const broker_options_t *options, broker_effects_t effects)
@@ -131,7 +133,8 @@ static void send_capacity(broker_core_t *self)
 {
     msg_t msg = {.type = MSG_CAPACITY};
     msg.capacity_is.seq = ++self->capacity_seq;
-    msg.capacity_is.dispatches_seen = self->store->dispatches_seen;
+    bool counted = memcmp(self->numbered, self->store->incarnation, WIRE_PEER_N) == 0;
+    msg.capacity_is.dispatches_seen = counted ? self->number : 0;
     msg.capacity_is.groups_n = dispatch_capacity(self->dispatch, &msg.capacity_is.groups);
     self->capacity_due = !send_msg(self, self->store, &msg);
 }
@@ -308,14 +311,35 @@ static bool send_to_worker(broker_core_t *self, peer_t *worker, frames_t *frames
     return sent || self->options.test_duplicate;
 }
 
+/* P16: what is meant for another life of this broker, or has been here, must not take a (second)
+ * ticket, and must not be answered either: UNDELIVERABLE would be a lie about the first copy. */
+static bool is_new(broker_core_t *self, const peer_t *api, const msg_dispatch_t *dispatch)
+{
+    if (!str_equal(dispatch->broker, str_bytes(self->options.incarnation, WIRE_PEER_N))) {
+        return false;
+    }
+    if (memcmp(self->numbered, api->incarnation, WIRE_PEER_N) != 0) {
+        memcpy(self->numbered, api->incarnation, WIRE_PEER_N);
+        self->number = 0;
+    }
+    if (dispatch->number <= self->number) {
+        return false;
+    }
+    self->number = dispatch->number;
+    return true;
+}
+
 static void receive_dispatch(broker_core_t *self, peer_t *api, frames_t *frames, int64_t now_ms)
 {
     msg_t msg;
     if (!decode(self, frames, &msg)) {
         return;
     }
-    api->dispatches_seen++;
     const msg_dispatch_t *dispatch = &msg.dispatch;
+    if (self->store == api && !is_new(self, api, dispatch)) {
+        self->counters.ignored++;
+        return;
+    }
     uint64_t ticket = 0;
     /* An api that was replaced is not the store: nothing of it may start. */
     peer_t *worker = self->store == api ? dispatch_match(self->dispatch, dispatch->task,

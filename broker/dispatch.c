@@ -442,11 +442,17 @@ void *dispatch_match(dispatch_t *self, str_t task, uint64_t items_n, int64_t now
 {
     dispatch_expire(self, now_ms);
     entry_t *best = NULL;
+    bool best_fits = false;
     for (uint32_t i = 0; i < self->groups_n; i++) {
         const group_t *group = self->groups[i];
-        entry_t *entry = items_n <= group->max_items ? heap_top(&group->entries) : NULL;
-        if (entry && (!best || entry_before(entry, best)) && group_runs(group, task)) {
+        entry_t *entry = heap_top(&group->entries);
+        bool fits = items_n <= group->max_items;
+        if (!entry || !group_runs(group, task) || (best_fits && !fits)) {
+            continue;
+        }
+        if (!best || (fits && !best_fits) || entry_before(entry, best)) {
             best = entry;
+            best_fits = fits;
         }
     }
     if (!best) {

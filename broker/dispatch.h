@@ -37,7 +37,9 @@ void dispatch_worker_ended(dispatch_worker_t *worker);
 /* Its tickets are worth nothing until it names them again. */
 void dispatch_worker_suspend(dispatch_worker_t *worker);
 
-/* Take a ticket for items_n items of `task`: its worker's owner, or NULL if none fits. */
+/* Take a ticket for items_n items of `task`: its worker's owner, or NULL if none is good for the
+ * task. One that asks for smaller batches is taken only if there is no other: a batch that was cut
+ * once is never cut again (P16). */
 void *dispatch_match(dispatch_t *self, str_t task, uint64_t items_n, int64_t now_ms,
                      uint64_t *ticket);
 /* End the sets whose time has come. */

@@ -27,7 +27,6 @@ struct peer {
     char name[ROSTER_NAME_MAX + 1];
     blob_t *hello;              /* worker: header of its HELLO */
     dispatch_worker_t *tickets; /* worker */
-    uint64_t dispatches_seen;   /* api: since its HELLO */
     /* The roster's own: */
     int64_t due_at; /* place in the heap: not later than the time it is forgotten */
     int64_t heard_at;

@@ -7,7 +7,8 @@
 
 #include "common/log.h"
 
-/* -- text ---------------------------------------------------------------------------------------------- */
+/* -- text
+ * ---------------------------------------------------------------------------------------------- */
 
 str_t str_of(const char *text)
 {
@@ -40,7 +41,8 @@ const char *failure_class_name(uint64_t failure_class)
     return failure_class < FAILURE_CLASSES_N ? names[failure_class] : names[0];
 }
 
-/* -- encoding ------------------------------------------------------------------------------------------ */
+/* -- encoding
+ * ------------------------------------------------------------------------------------------ */
 
 static int put(void *buffer, const char *data, size_t n)
 {
@@ -61,15 +63,19 @@ static void pack_bin(msgpack_packer *packer, str_t bytes)
 }
 
 /* How many fields a record has. */
-#define PART(name)                  enum { fields_of_##name = 0
-#define END_PART(name)              };
+#define PART(name) enum { fields_of_##name = 0
+#define END_PART(name)                                                                             \
+    }                                                                                              \
+    ;
 #define MESSAGE(number, NAME, name) enum { fields_of_msg_##name = 0
-#define END_MESSAGE(name)           };
-#define U64(field)                  + 1
-#define I64(field)                  + 1
-#define STR(field)                  + 1
-#define BIN(field)                  + 1
-#define LIST(part, field)           + 1
+#define END_MESSAGE(name)                                                                          \
+    }                                                                                              \
+    ;
+#define U64(field)        +1
+#define I64(field)        +1
+#define STR(field)        +1
+#define BIN(field)        +1
+#define LIST(part, field) +1
 #include "schema/messages.def"
 #include "common/wire_undef.h"
 
@@ -140,7 +146,8 @@ const char *wire_name(msg_type_t type)
     }
 }
 
-/* -- decoding ------------------------------------------------------------------------------------------ */
+/* -- decoding
+ * ------------------------------------------------------------------------------------------ */
 
 struct wire_arena {
     msgpack_zone *zone;
@@ -163,8 +170,8 @@ void wire_arena_destroy(wire_arena_t **self)
     }
 }
 
-/* msgpack-c allocates what an array's header claims before it has seen an element. This walk refuses counts that the
- * bytes at hand cannot hold, and nesting, before it gets to see them. */
+/* msgpack-c allocates what an array's header claims before it has seen an element. This walk
+ * refuses counts that the bytes at hand cannot hold, and nesting, before it gets to see them. */
 static bool plausible(const uint8_t *at, size_t n)
 {
     size_t open = 1, i = 0;
@@ -299,8 +306,8 @@ static reader_t reader_of(reader_t *outer, const msgpack_object *o)
     {                                                                                              \
         const msgpack_object_array *list = read_list(reader);                                      \
         it->field##_n = list->size;                                                                \
-        it->field = list->size ? msgpack_zone_malloc(reader->zone, list->size * sizeof *it->field) \
-                               : NULL;                                                             \
+        it->field =                                                                                \
+            list->size ? msgpack_zone_malloc(reader->zone, list->size * sizeof *it->field) : NULL; \
         INVARIANT(it->field || list->size == 0);                                                   \
         for (uint32_t i = 0; i < list->size; i++) {                                                \
             reader_t inner = reader_of(reader, &list->ptr[i]);                                     \
@@ -394,7 +401,8 @@ err_t wire_peek(const void *head, size_t n, msg_type_t *out)
     return ERR_OK;
 }
 
-/* -- frames -------------------------------------------------------------------------------------------- */
+/* -- frames
+ * -------------------------------------------------------------------------------------------- */
 
 frames_t frames_of(const msg_t *msg, blob_t *body)
 {

@@ -119,19 +119,20 @@ static void add_suspects(const page_t *page, const json_t *benford)
     if (json_array_size(suspects) == 0) {
         return;
     }
-    page_label(page, "suspects");
-    buffer_add_text(page->out, "amounts that begin with");
     for (size_t i = 0; i < json_array_size(suspects); i++) {
         int64_t digits = (int64_t)json_integer_value(json_array_get(suspects, i));
-        buffer_printf(page->out, "%s %" PRId64, i ? "," : "", digits);
+        page_label(page, i ? "" : "suspects");
+        buffer_printf(page->out, "begins with %" PRId64, digits);
         if (digits >= 10 && digits <= 99 && json_array_size(counts) == 90 && n > 0) {
-            double excess = count_at(counts, (size_t)digits - 10) - n * expected_share((int)digits);
-            buffer_add_text(page->out, " (+");
-            text_number(page->out, (int64_t)(excess + 0.5));
-            buffer_add_text(page->out, ")");
+            double count = count_at(counts, (size_t)digits - 10);
+            buffer_add_text(page->out, ": ");
+            text_number(page->out, (int64_t)count);
+            buffer_add_text(page->out, " rows, ");
+            text_number(page->out, (int64_t)(count - n * expected_share((int)digits) + 0.5));
+            buffer_add_text(page->out, " more than expected");
         }
+        buffer_add_text(page->out, "\n");
     }
-    buffer_add_text(page->out, "\n");
 }
 
 void report_benford(const page_t *page, const json_t *block)
@@ -141,7 +142,7 @@ void report_benford(const page_t *page, const json_t *block)
     if (!benford) {
         return;
     }
-    page_heading(page, "First digits");
+    page_heading(page, "First digits and Benford's law");
     page_label(page, "tested");
     text_count(page->out, read_integer(first, "n"), "amount", "amounts");
     buffer_add_text(page->out, " of ");

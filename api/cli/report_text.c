@@ -65,7 +65,7 @@ static void add_quantiles(const page_t *page, const json_t *block)
 {
     static const struct {
         const char *key, *label;
-    } wanted[] = {{"p50", "half are below"}, {"p90", "90 %"}, {"p99", "99 %"}, {"p999", "99.9 %"}};
+    } wanted[] = {{"p50", "half under"}, {"p90", "90 %"}, {"p99", "99 %"}};
     const json_t *sketch = json_object_get(json_object_get(block, "quantiles"), "sketch_minor");
     bool any = false;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -78,7 +78,7 @@ static void add_quantiles(const page_t *page, const json_t *block)
             any = true;
         }
     }
-    buffer_add_text(page->out, any ? " (to 1 %)\n" : "");
+    buffer_add_text(page->out, any ? "\n" : "");
 }
 
 static void add_distinct(const page_t *page, const json_t *block)
@@ -150,7 +150,7 @@ static void add_round(const page_t *page, const json_t *block)
     text_number(page->out, read_integer(found, "divisible_100_not_1000"));
     buffer_add_text(page->out, " more of ");
     text_money(page->out, 100 * unit, page->currency);
-    buffer_printf(page->out, ": %.2f %% of the payments (chance: 0.01 %%)\n",
+    buffer_printf(page->out, ": %.2f %% (chance 0.01 %%)\n",
                   100 * read_number(found, "share_100"));
 }
 

@@ -45,8 +45,11 @@ static bool take(void *context, broker_side_t side, const link_id_t *to, frames_
     return true;
 }
 
+static uint64_t number; /* of the newest DISPATCH */
+
 static void start_core(bool duplicate)
 {
+    number = 0;
     broker_options_t options = {.incarnation = "broker-number-1",
                                 .heartbeat_ms = HEARTBEAT_MS,
                                 .test_duplicate = duplicate};
@@ -173,6 +176,8 @@ static void grants(int link, uint64_t first, uint32_t n, uint64_t mask, uint64_t
 static void dispatch(int api, uint64_t batch, const char *task, uint64_t items_n)
 {
     msg_t msg = {.type = MSG_DISPATCH};
+    msg.dispatch.broker = str_bytes("broker-number-1", WIRE_PEER_N);
+    msg.dispatch.number = ++number;
     msg.dispatch.store_id = str_of("0123456789abcdef");
     msg.dispatch.batch = batch;
     msg.dispatch.attempt = 1;
@@ -521,8 +526,6 @@ START_TEST(test_p16_without_a_fitting_ticket_undeliverable_at_once_and_nothing_i
     expect_silence();        /* the refused batch is not remembered */
     dispatch(1, 8, "noop", 1);
     expect(1, MSG_UNDELIVERABLE);
-    dispatch(1, 9, "pay", 101);
-    expect(1, MSG_UNDELIVERABLE);
     dispatch(1, 9, "pa", 1);
     expect(1, MSG_UNDELIVERABLE);
     dispatch(1, 10, "pay", 100);
@@ -536,7 +539,46 @@ START_TEST(test_p16_without_a_fitting_ticket_undeliverable_at_once_and_nothing_i
     dispatch(1, 12, "pay", 1);
     expect(1, MSG_UNDELIVERABLE);
     ck_assert_uint_eq(broker_core_counters(core)->dropped, dropped);
-    ck_assert_uint_eq(broker_core_counters(core)->undeliverable, 6);
+    ck_assert_uint_eq(broker_core_counters(core)->undeliverable, 5);
+}
+END_TEST
+
+START_TEST(test_p16_a_batch_too_large_takes_the_last_resort_and_only_that)
+{
+    small_fleet();
+    worker_comes(3, 33, "x", 1);
+    expect(1, MSG_HELLO);
+    grants(2, 1, 1, 1, 100);
+    grants(3, 1, 1, 1, 500);
+    dispatch(1, 1, "noop", 400);
+    expect_dispatch(3, 1, 1);
+    dispatch(1, 2, "noop", 400); /* nobody asks for so many: the batch must not wait for ever */
+    expect_dispatch(2, 2, 1);
+}
+END_TEST
+
+START_TEST(test_p16_a_copied_late_or_misdirected_dispatch_is_dropped_in_silence)
+{
+    small_fleet();
+    grants(2, 1, 3, 1, 100);
+    dispatch(1, 1, "noop", 1);
+    expect_dispatch(2, 1, 1);
+    number = 0;
+    dispatch(1, 1, "noop", 1); /* the same number again */
+    expect_silence();
+    number = 4;
+    dispatch(1, 5, "noop", 1);
+    expect_dispatch(2, 5, 2);
+    number = 2;
+    dispatch(1, 3, "noop", 1); /* overtaken */
+    expect_silence();
+    msg_t msg = {.type = MSG_DISPATCH};
+    msg.dispatch.broker = str_bytes("broker-number-2", WIRE_PEER_N);
+    msg.dispatch.number = 9;
+    msg.dispatch.task = str_of("noop");
+    msg.dispatch.store_id = msg.dispatch.params = msg.dispatch.header = str_of("");
+    say(BROKER_FRONTEND, 1, &msg);
+    expect_silence();
 }
 END_TEST
 
@@ -732,6 +774,8 @@ START_TEST(test_p6_garbage_and_mad_peers_never_end_the_broker)
             msg.dispatch.store_id = msg.dispatch.params = msg.dispatch.header = str_of("");
             msg.dispatch.task = str_of(random_number(2) ? "noop" : "pay");
             msg.dispatch.items_n = random_number(90);
+            msg.dispatch.broker = str_bytes("broker-number-1", WIRE_PEER_N);
+            msg.dispatch.number = random_number(2) ? ++number : random_number(50);
             break;
         case 4:
             msg = (msg_t){.type = MSG_REFUSED};
@@ -772,6 +816,8 @@ int main(void)
     tcase_add_test(tests, test_p16_fewest_in_flight_per_slot_first_then_the_oldest_ticket);
     tcase_add_test(tests,
                    test_p16_without_a_fitting_ticket_undeliverable_at_once_and_nothing_is_queued);
+    tcase_add_test(tests, test_p16_a_batch_too_large_takes_the_last_resort_and_only_that);
+    tcase_add_test(tests, test_p16_a_copied_late_or_misdirected_dispatch_is_dropped_in_silence);
     tcase_add_test(tests, test_p9_silent_peers_are_forgotten_and_time_asleep_is_no_silence);
     tcase_add_test(tests, test_p3_the_api_that_said_hello_last_is_the_store);
     tcase_add_test(tests, test_p11_new_incarnation_of_a_name_ends_the_older_one_at_once);
