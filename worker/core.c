@@ -71,7 +71,7 @@ worker_core_t *worker_core_new(const worker_options_t *options, const worker_eff
         add_task(self, options->tasks[i]);
     }
     for (int i = 0; i < options->brokers; i++) {
-        self->peers[i].hello_due = true;
+        self->peers[i].hello_at = INT64_MIN;
     }
     return self;
 }
@@ -238,6 +238,9 @@ int64_t worker_core_next_at(const worker_core_t *self, int64_t now_ms)
     int64_t at = self->heartbeat_at;
     sooner(&at, runs_next_at(self));
     sooner(&at, tickets_next_at(self->tickets));
+    for (int i = 0; i < self->options.brokers; i++) {
+        sooner(&at, self->peers[i].hello_at);
+    }
     bool connected = worker_core_facts(self).brokers_live_n > 0;
     if (connected) {
         sooner(&at, results_next_at(self->results));

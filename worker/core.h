@@ -58,8 +58,8 @@ typedef struct {
 
 typedef struct {
     void *context;
-    /* Takes the frames. What cannot be sent is dropped. */
-    void (*send)(void *context, int broker, frames_t *frames);
+    /* Takes the frames. False: nobody took them (no connection, a full queue), they are lost. */
+    bool (*send)(void *context, int broker, frames_t *frames);
     /* Keep the start of a limited task, before its child gets the batch. An error: the batch is
      * handed back. */
     err_t (*started)(void *context, const char *task, int64_t now_ms);

@@ -11,6 +11,7 @@
 #include "worker/tickets.h"
 
 enum {
+    HELLO_AGAIN_MS = 50,  /* until a connection takes it */
     PEER_SILENT_N = 3,    /* unanswered heartbeats (P9) */
     LATE_MS = 100,        /* beyond the expected start: handed back (P18) */
     PAGE_AGAIN_MS = 1000, /* P29 */
@@ -18,8 +19,8 @@ enum {
 };
 
 typedef struct {
-    bool known; /* HELLO_OK came and no RECONNECT since */
-    bool hello_due;
+    bool known;              /* HELLO_OK came and no RECONNECT since */
+    int64_t hello_at;        /* when HELLO is due; INT64_MAX while known */
     bool refused_version;    /* said UNSUPPORTED to it since the last heartbeat */
     uint32_t unanswered_n;   /* heartbeats without any word from it */
     uint32_t store_silent_n; /* HEARTBEATs through it without HEARTBEAT_OK */

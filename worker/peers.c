@@ -6,10 +6,10 @@
 
 enum { HEARTBEAT_MIN_MS = 10, RESULT_SIZE_MIN = 1024 };
 
-static void say(worker_core_t *self, int broker, const msg_t *msg, blob_t *body)
+static bool say(worker_core_t *self, int broker, const msg_t *msg, blob_t *body)
 {
     frames_t frames = frames_of(msg, body);
-    self->effects.send(self->effects.context, broker, &frames);
+    return self->effects.send(self->effects.context, broker, &frames);
 }
 
 bool peers_live(const worker_core_t *self, int broker)
@@ -76,7 +76,7 @@ void peers_hello_ok(worker_core_t *self, int broker, const msg_hello_ok_t *msg)
     }
     memcpy(peer->incarnation, incarnation, WIRE_PEER_N);
     peer->known = true;
-    peer->hello_due = false;
+    peer->hello_at = INT64_MAX;
     peer->store_silent_n = 0;
     peer->heartbeat_ms = msg->heartbeat_ms;
     /* The most impatient broker sets the pace for all: one rhythm is simpler than several. */
@@ -96,7 +96,7 @@ void peers_reconnect(worker_core_t *self, int broker)
                         */
         core_note(self, true, "worker.broker_down", "broker=%d reason=reconnect", broker);
         peer->known = false;
-        peer->hello_due = true;
+        peer->hello_at = INT64_MIN;
     }
 }
 
@@ -134,7 +134,7 @@ void peers_heartbeat_ok(worker_core_t *self, int broker, const msg_heartbeat_ok_
 
 /* -- hello and heartbeat -- */
 
-static void send_hello(worker_core_t *self, int broker)
+static void send_hello(worker_core_t *self, int broker, int64_t now_ms)
 {
     wire_task_offer_t offers[WORKER_TASKS_MAX];
     for (int i = 0; i < self->rates.n; i++) {
@@ -157,8 +157,8 @@ static void send_hello(worker_core_t *self, int broker)
                            .slots = (uint64_t)self->options.slots,
                            .tasks = offers,
                            .tasks_n = (uint32_t)self->rates.n}};
-    say(self, broker, &msg, NULL);
-    self->peers[broker].hello_due = false;
+    bool taken = say(self, broker, &msg, NULL);
+    self->peers[broker].hello_at = taken ? INT64_MAX : now_ms + HELLO_AGAIN_MS;
 }
 
 static uint32_t fill_limits(const worker_core_t *self, wire_limit_t *out, int64_t now_ms)
@@ -290,7 +290,7 @@ static void judge(worker_core_t *self, int broker)
         core_note(self, true, "worker.broker_down", "broker=%d reason=silent", broker);
         peer->known = false;
     }
-    peer->hello_due = !peer->known;
+    peer->hello_at = peer->known ? INT64_MAX : INT64_MIN;
 }
 
 void peers_turn(worker_core_t *self, int64_t now_ms)
@@ -300,8 +300,8 @@ void peers_turn(worker_core_t *self, int64_t now_ms)
         if (beat) {
             judge(self, i);
         }
-        if (self->peers[i].hello_due) {
-            send_hello(self, i);
+        if (now_ms >= self->peers[i].hello_at) {
+            send_hello(self, i, now_ms);
         }
     }
     plan_tickets(self, now_ms);

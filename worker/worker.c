@@ -48,10 +48,10 @@ struct worker {
 
 /* -- effects -- */
 
-static void send_frames(void *context, int broker, frames_t *frames)
+static bool send_frames(void *context, int broker, frames_t *frames)
 {
     worker_t *self = context;
-    link_send(self->lines[broker].link, NULL, frames); /* the rules make a loss harmless (P7) */
+    return link_send(self->lines[broker].link, NULL, frames);
 }
 
 /* The boot clock of this moment, not now_ms moved by an offset: the machine may have slept since

@@ -38,14 +38,14 @@ static child_t children[SLOTS];
 static int starts_n, kills_n, pages_n, extends_n;
 static int64_t start_times[LOG_MAX];
 static int limited_n; /* starts of the limited task, times in start_times */
-static bool started_before_start, start_refused, log_broken;
+static bool started_before_start, start_refused, log_broken, unconnected;
 static worker_core_t *core;
 static int64_t now;
 static wire_arena_t *arena;
 
 static const char LIMITED[] = "process_transaction_batch", FREE[] = "noop";
 
-static void on_send(void *context, int broker, frames_t *frames)
+static bool on_send(void *context, int broker, frames_t *frames)
 {
     (void)context;
     ck_assert_int_lt(sent_n, LOG_MAX);
@@ -53,6 +53,7 @@ static void on_send(void *context, int broker, frames_t *frames)
     *it = (sent_t){.broker = broker, .at = now, .frames = *frames};
     ck_assert_int_eq(wire_peek(blob_data(frames->head), blob_n(frames->head), &it->type), ERR_OK);
     *frames = (frames_t){0};
+    return !unconnected;
 }
 
 static err_t on_started(void *context, const char *task, int64_t at)

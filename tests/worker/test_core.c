@@ -27,6 +27,23 @@ START_TEST(test_p8_hello_first_and_again_until_answered)
 }
 END_TEST
 
+START_TEST(test_a_hello_that_nobody_took_is_said_again_soon)
+{
+    worker_options_t it = options();
+    static const worker_effects_t effects = {.send = on_send};
+    core = worker_core_new(&it, &effects);
+    arena = wire_arena_new();
+    unconnected = true;
+    turn();
+    pass(200, 0);
+    ck_assert_int_eq(count(MSG_HELLO), 5);
+    unconnected = false;
+    pass(700, 0);
+    ck_assert_int_eq(count(MSG_HELLO), 6);
+    close_worker();
+}
+END_TEST
+
 START_TEST(test_p8_reconnect_is_answered_with_one_hello)
 {
     worker_options_t it = options();
@@ -384,6 +401,7 @@ int main(void)
     static const TTest *tests[20];
     int n = 0;
     tests[n++] = test_p8_hello_first_and_again_until_answered;
+    tests[n++] = test_a_hello_that_nobody_took_is_said_again_soon;
     tests[n++] = test_p8_reconnect_is_answered_with_one_hello;
     tests[n++] = test_p9_three_unanswered_heartbeats_move_the_tickets;
     tests[n++] = test_p9_tickets_to_every_broker_at_each_heartbeat;
