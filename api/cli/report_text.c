@@ -150,8 +150,7 @@ static void add_round(const page_t *page, const json_t *block)
     text_number(page->out, read_integer(found, "divisible_100_not_1000"));
     buffer_add_text(page->out, " more of ");
     text_money(page->out, 100 * unit, page->currency);
-    buffer_printf(page->out, ": %.2f %% (chance 0.01 %%)\n",
-                  100 * read_number(found, "share_100"));
+    buffer_printf(page->out, ": %.2f %% (chance 0.01 %%)\n", 100 * read_number(found, "share_100"));
 }
 
 static void add_just_below(const page_t *page, const json_t *block)

@@ -124,8 +124,12 @@ static void on_end(up_t *self, process_t *process, int exit_code)
                            .was_ready = self->was_ready};
     int verdict = supervise_verdict(&end);
     if (verdict) {
-        up_say(self, "stopping all: %s cannot run: %s", process->name,
-               process->last_line[0] ? process->last_line : "see its log");
+        const char *detail = strstr(process->last_line, "detail=\"");
+        detail = detail ? detail + 8 : process->last_line;
+        size_t n = strlen(detail);
+        snprintf(self->reason, sizeof self->reason, "%s cannot run: %.*s", process->name,
+                 (int)(n && detail[n - 1] == '"' ? n - 1 : n), n ? detail : "see its log");
+        up_say(self, "stopping all: %s", self->reason);
         begin_stop(self, verdict);
         return;
     }
@@ -338,6 +342,10 @@ int command_up(cli_t *cli)
     err_t err = prepare(self);
     if (!err) {
         err = run(self, &exit_code);
+    }
+    if (!err && self->reason[0]) {
+        /* Said again as the last word: the logs of the stopping stand behind the first. */
+        fprintf(stderr, "stint: %s\n", self->reason);
     }
     if (self->lock >= 0) {
         /* Process ids of the past must not be there for anybody to end. */

@@ -32,7 +32,8 @@ struct up {
     style_t style; /* of stderr, where the logs go */
     char home[4096], data[4000], listen[256], url[256];
     char frontends[1024], backends[1024];
-    int ports[32]; /* front and back of each broker */
+    char reason[640]; /* why the fleet stops by itself; "" = it was asked to */
+    int ports[32];    /* front and back of each broker */
     process_t *processes;
     int processes_n, lock, exit_code;
     up_phase_t phase;
