@@ -52,6 +52,7 @@ struct store {
     sqlite3_stmt *cached[STATEMENTS_N];
     char *directory; /* NULL: in memory */
     int lock_fd;
+    bool made; /* a store has been opened in this directory before */
     uint64_t reserve_bytes;
     uint8_t id[16];
     int version;

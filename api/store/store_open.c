@@ -43,26 +43,35 @@ static err_t directory_make(const char *directory)
     }
 }
 
-/* The kernel drops the lock when the process dies, however it dies; the number in the file is for
- * the message only. */
+/* First the process, for the message to a second one; then, once a store stands here, the word that
+ * says so: without it an emptied database file would pass for a new store. */
+static void lock_write(store_t *self)
+{
+    char text[64];
+    int n = snprintf(text, sizeof text, "%ld\n%s", (long)getpid(), self->made ? "made\n" : "");
+    if (ftruncate(self->lock_fd, 0) < 0 || pwrite(self->lock_fd, text, (size_t)n, 0) != n)
+        log_warn("store_lock", "directory=%s error=\"%s\"", self->directory, strerror(errno));
+}
+
+/* The kernel drops the lock when the process dies, however it dies. */
 static err_t directory_lock(store_t *self)
 {
-    char path[PATH_N], text[32] = "";
+    char path[PATH_N], text[64] = "";
     path_of(self, "lock", path);
     self->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (self->lock_fd < 0)
         return err_set(ERR_IO, "cannot write in %s: %s", self->directory, strerror(errno));
-    if (flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK)
-            return err_set(ERR_IO, "cannot lock %s: %s", path, strerror(errno));
-        ssize_t n = pread(self->lock_fd, text, sizeof text - 1, 0);
-        text[n > 0 ? strcspn(text, "\n") : 0] = '\0';
+    bool taken = flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0;
+    if (taken && errno != EWOULDBLOCK)
+        return err_set(ERR_IO, "cannot lock %s: %s", path, strerror(errno));
+    ssize_t n = pread(self->lock_fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    self->made = strstr(text, "made") != NULL;
+    text[strcspn(text, "\n")] = '\0';
+    if (taken)
         return err_set(ERR_BUSY, "another api (process %s) has the store %s",
                        *text ? text : "unknown", self->directory);
-    }
-    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    if (ftruncate(self->lock_fd, 0) < 0 || pwrite(self->lock_fd, text, (size_t)n, 0) != n)
-        log_warn("store_lock", "path=%s error=\"%s\"", path, strerror(errno));
+    lock_write(self);
     return ERR_OK;
 }
 
@@ -93,6 +102,10 @@ static err_t identity_check(store_t *self)
         return err_context(err, "this is not a Stint store, or it is damaged");
     if (!err && tables_n > 0 && application_id != STORE_APPLICATION_ID)
         err = err_set(ERR_CORRUPT, "this is not a Stint store");
+    if (!err && tables_n == 0 && self->made)
+        err =
+            err_set(ERR_CORRUPT, "the file is empty or gone, but a store was here; to begin a new "
+                                 "one remove the file \"lock\" too");
     return err;
 }
 
@@ -349,6 +362,10 @@ err_t store_open(store_t **out, const store_options_t *options)
     if (err) {
         store_close(&self);
         return err_context(err, "store %s", options->directory ? options->directory : "in memory");
+    }
+    if (self->directory && !self->made) {
+        self->made = true;
+        lock_write(self);
     }
     store_reserve(self, true);
     *out = self;
