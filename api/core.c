@@ -113,6 +113,19 @@ err_t core_open(core_t **out, store_t *store, const core_options_t *options, cor
     return ERR_OK;
 }
 
+static void run_after(core_t *self, err_t err)
+{
+    /* A call may ask for another one of the next turn: work on what is there now. */
+    size_t n = self->after_n;
+    for (size_t i = 0; i < n; i++) {
+        self->after[i].call(self->after[i].context, err);
+    }
+    self->after_n -= n;
+    if (self->after_n) {
+        memmove(self->after, self->after + n, self->after_n * sizeof *self->after);
+    }
+}
+
 void core_destroy(core_t **self_ref)
 {
     core_t *self = *self_ref;
@@ -120,6 +133,7 @@ void core_destroy(core_t **self_ref)
         return;
     }
     core_submissions_break(self);
+    run_after(self, ERR_CANCELLED);
     for (size_t i = 0; i < self->owed_n; i++) {
         frames_free(&self->owed[i].frames);
     }
@@ -193,17 +207,6 @@ static void send_owed(core_t *self)
         self->more = true;
     }
     self->owed_n = 0;
-}
-
-static void run_after(core_t *self, err_t err)
-{
-    /* A call may ask for another one of the next turn: work on what is there now. */
-    size_t n = self->after_n;
-    for (size_t i = 0; i < n; i++) {
-        self->after[i].call(self->after[i].context, err);
-    }
-    self->after_n -= n;
-    memmove(self->after, self->after + n, self->after_n * sizeof *self->after);
 }
 
 /* -- verbs

@@ -57,7 +57,8 @@ void core_receive(core_t *self, int broker, frames_t *frames);
 CHECKED err_t core_turn(core_t *self);
 /* When core_turn wants to run without any event (monotonic); a past time = at once. */
 int64_t core_next_at(const core_t *self);
-/* Called once after this turn's commit (ERR_OK) or rollback. */
+/* Called once: after this turn's commit (ERR_OK), its rollback, or with ERR_CANCELLED by
+ * core_destroy. */
 typedef void (*core_after_t)(void *context, err_t err);
 void core_after_commit(core_t *self, core_after_t call, void *context);
 

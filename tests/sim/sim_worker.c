@@ -29,10 +29,9 @@ static worker_t *of(node_t *node)
     return node->self;
 }
 
-static void send_frames(void *context, int broker, frames_t *frames)
+static bool send_frames(void *context, int broker, frames_t *frames)
 {
-    /* The store id of a DISPATCH is needed by the journal only; it is learned in receive. */
-    sim_to_broker(context, broker, frames);
+    return sim_to_broker(context, broker, frames);
 }
 
 static err_t started(void *context, const char *task, int64_t now_ms)
