@@ -187,6 +187,8 @@ static void say_ready(up_t *self)
 {
     self->phase = UP_READY;
     self->was_ready = true;
+    /* Health is not asked again: an idle connection would only hold a place at the server. */
+    client_destroy(&self->client);
     if (fleet_record(self)) {
         up_say(self, "%s", err_text());
     }
