@@ -89,62 +89,90 @@ err_t store_chunk_insert(store_t *self, const chunk_new_t *chunk)
 typedef struct {
     uint64_t job;
     job_state_t from, to;
-    uint32_t epoch; /* out */
+    /* read by move_begin */
+    uint64_t task;
+    uint32_t epoch;
 } move_t;
 
-/* Run an UPDATE ... RETURNING task_id, epoch that moves a job. No row: somebody was first. */
-static err_t run_move(store_t *self, sqlite3_stmt *statement, move_t *move)
+/* What the job is now; ERR_NOT_FOUND. */
+static err_t job_read(store_t *self, move_t *move, job_state_t *state)
 {
+    sqlite3_stmt *statement = NULL;
     bool row = false;
-    INVARIANT(job_may_move(move->from, move->to));
-    err_t err = sql_next(self, statement, &row);
+    err_t err = sql_query(self, STATEMENT_JOB_STATE, &statement);
     if (err)
-        return err_context(err, "job %" PRIu64, move->job);
+        return err;
+    sql_bind_u64(statement, 1, move->job);
+    err = sql_next(self, statement, &row);
+    if (err)
+        return err;
     if (!row)
-        return err_set(ERR_STALE, "job %" PRIu64 " is not %s", move->job,
-                       job_state_name(move->from));
-    uint64_t task = sql_u64(statement, 0);
-    move->epoch = sql_u32(statement, 1);
-    err = sql_run(self, statement);
+        return err_set(ERR_NOT_FOUND, "there is no job %" PRIu64, move->job);
+    move->task = sql_u64(statement, 0);
+    move->epoch = sql_u32(statement, 2);
+    bool known = job_state_parse(sql_text(statement, 1), state);
+    INVARIANT(known); /* a CHECK of the table */
+    sql_finish(statement);
+    return ERR_OK;
+}
+
+/* Take the UPDATE that moves a job, with the job bound as ?1. Task and epoch are read first:
+ * RETURNING would open a table of its own for each move, at five times the price. */
+static err_t move_begin(store_t *self, statement_id_t id, move_t *move, sqlite3_stmt **out)
+{
+    job_state_t state;
+    INVARIANT(job_may_move(move->from, move->to));
+    err_t err = job_read(self, move, &state);
+    if (err == ERR_NOT_FOUND)
+        return err_set(ERR_STALE, "there is no job %" PRIu64, move->job);
     if (!err)
-        store_count_move(self, task, (int)move->from, (int)move->to);
+        err = sql_query(self, id, out);
+    if (!err)
+        sql_bind_u64(*out, 1, move->job);
     return err;
+}
+
+/* No row: the job is in another state than the one the UPDATE is guarded by. */
+static err_t move_end(store_t *self, sqlite3_stmt *statement, const move_t *move)
+{
+    err_t err = sql_run_guarded(self, statement, "the move");
+    if (err)
+        return err_context(err, "job %" PRIu64 " from %s to %s", move->job,
+                           job_state_name(move->from), job_state_name(move->to));
+    store_count_move(self, move->task, (int)move->from, (int)move->to);
+    return ERR_OK;
 }
 
 err_t store_job_received(store_t *self, uint64_t job, uint32_t chunks_n, uint64_t items_total)
 {
     sqlite3_stmt *statement = NULL;
-    err_t err = sql_query(self, STATEMENT_JOB_RECEIVED, &statement);
+    move_t move = {.job = job, .from = JOB_RECEIVING, .to = JOB_PENDING};
+    err_t err = move_begin(self, STATEMENT_JOB_RECEIVED, &move, &statement);
     if (err)
         return err;
-    sql_bind_u64(statement, 1, job);
     sql_bind_u64(statement, 2, chunks_n);
     sql_bind_u64(statement, 3, items_total);
-    return run_move(self, statement,
-                    &(move_t){.job = job, .from = JOB_RECEIVING, .to = JOB_PENDING});
+    return move_end(self, statement, &move);
 }
 
 err_t store_job_start(store_t *self, uint64_t job, int64_t wall_at)
 {
     sqlite3_stmt *statement = NULL;
-    err_t err = sql_query(self, STATEMENT_JOB_START, &statement);
+    move_t move = {.job = job, .from = JOB_PENDING, .to = JOB_PROCESSING};
+    err_t err = move_begin(self, STATEMENT_JOB_START, &move, &statement);
     if (err)
         return err;
-    sql_bind_u64(statement, 1, job);
     sql_bind_i64(statement, 2, wall_at);
-    return run_move(self, statement,
-                    &(move_t){.job = job, .from = JOB_PENDING, .to = JOB_PROCESSING});
+    return move_end(self, statement, &move);
 }
 
 err_t store_job_finalize(store_t *self, uint64_t job, uint64_t finalize)
 {
     sqlite3_stmt *statement = NULL;
     move_t move = {.job = job, .from = JOB_PROCESSING, .to = JOB_FINALIZING};
-    err_t err = sql_query(self, STATEMENT_JOB_FINALIZE, &statement);
-    if (err)
-        return err;
-    sql_bind_u64(statement, 1, job);
-    err = run_move(self, statement, &move);
+    err_t err = move_begin(self, STATEMENT_JOB_FINALIZE, &move, &statement);
+    if (!err)
+        err = move_end(self, statement, &move);
     if (!err)
         err = sql_query(self, STATEMENT_FINALIZE_INSERT, &statement);
     if (err)
@@ -169,10 +197,10 @@ err_t store_job_end(store_t *self, const job_end_t *end)
         return err_set(ERR_INTERNAL, "a job cannot end from %s as %s", job_state_name(end->from),
                        job_state_name(end->to));
     sqlite3_stmt *statement = NULL;
-    err_t err = sql_query(self, STATEMENT_JOB_END, &statement);
+    move_t move = {.job = end->job, .from = end->from, .to = end->to};
+    err_t err = move_begin(self, STATEMENT_JOB_END, &move, &statement);
     if (err)
         return err;
-    sql_bind_u64(statement, 1, end->job);
     sql_bind_text(statement, 2, job_state_name(end->from));
     sql_bind_text(statement, 3, job_state_name(end->to));
     sql_bind_i64(statement, 4, end->wall_at);
@@ -184,30 +212,13 @@ err_t store_job_end(store_t *self, const job_end_t *end)
         return err_set(ERR_TOO_LARGE, "the report has %zu bytes", end->report_n);
     }
     store_owed_bind(statement, &owed);
-    err = run_move(self, statement, &(move_t){.job = end->job, .from = end->from, .to = end->to});
+    err = move_end(self, statement, &move);
     if (err)
         self->owed = owed;
     return err;
 }
 
-static err_t state_of(store_t *self, uint64_t job, job_state_t *out)
-{
-    sqlite3_stmt *statement = NULL;
-    bool row = false, known = false;
-    err_t err = sql_query(self, STATEMENT_JOB_STATE, &statement);
-    if (err)
-        return err;
-    sql_bind_u64(statement, 1, job);
-    err = sql_next(self, statement, &row);
-    if (err)
-        return err;
-    if (row)
-        known = job_state_parse(sql_text(statement, 1), out);
-    sql_finish(statement);
-    return known ? ERR_OK : err_set(ERR_NOT_FOUND, "there is no job %" PRIu64, job);
-}
-
-/* Run one of the statements that take the job and a time; *changed counts its rows. */
+/* Run one of the statements that take the job and a time. */
 static err_t cancel_step(store_t *self, statement_id_t id, uint64_t job, int64_t wall_at)
 {
     sqlite3_stmt *statement = NULL;
@@ -237,23 +248,22 @@ static err_t cancel_executions(store_t *self, uint64_t job, int64_t wall_at, int
 err_t store_job_cancel(store_t *self, uint64_t job, int64_t wall_at)
 {
     sqlite3_stmt *statement = NULL;
-    job_state_t state = JOB_PENDING;
+    move_t move = {.job = job, .to = JOB_CANCELLED};
     int ended = 0;
-    err_t err = state_of(self, job, &state);
+    err_t err = job_read(self, &move, &move.from);
     if (err)
         return err;
-    if (!job_may_move(state, JOB_CANCELLED))
-        return err_set(ERR_STALE, "job %" PRIu64 " is %s", job, job_state_name(state));
+    if (!job_may_move(move.from, JOB_CANCELLED))
+        return err_set(ERR_STALE, "job %" PRIu64 " is %s", job, job_state_name(move.from));
     err = cancel_executions(self, job, wall_at, &ended);
     if (!err)
-        err = sql_query(self, STATEMENT_JOB_CANCEL, &statement);
+        err = move_begin(self, STATEMENT_JOB_CANCEL, &move, &statement);
     if (err)
         return err_context(err, "job %" PRIu64, job);
-    sql_bind_u64(statement, 1, job);
-    sql_bind_text(statement, 2, job_state_name(state));
+    sql_bind_text(statement, 2, job_state_name(move.from));
     sql_bind_i64(statement, 3, wall_at);
     sql_bind_i64(statement, 4, ended);
-    return run_move(self, statement, &(move_t){.job = job, .from = state, .to = JOB_CANCELLED});
+    return move_end(self, statement, &move);
 }
 
 err_t store_job_get(store_t *self, uint64_t job, job_row_t *out)

@@ -92,7 +92,7 @@ err_t sql_query(store_t *self, statement_id_t id, sqlite3_stmt **out)
                            NULL) != SQLITE_OK)
         return sql_error(self, db, statements[id].name);
     /* Outside a turn a write would be a commit of its own: our mistake. */
-    INVARIANT(self->in_turn || id <= STATEMENT_UNDO || sqlite3_stmt_readonly(self->cached[id]));
+    INVARIANT(self->in_turn || id == STATEMENT_BEGIN || sqlite3_stmt_readonly(self->cached[id]));
     *out = self->cached[id];
     return ERR_OK;
 }

@@ -1,4 +1,6 @@
 -- The store of the first fleet. Times are *_at = wall clock, milliseconds since 1970 UTC; durations *_ms or *_us.
+-- Where rows are written often, a list of states is a chain of OR: for IN with more than two values SQLite builds a table of its
+-- own at each write (measured: twice the time of a job's whole life).
 -- Ids of jobs, batches and finalizes come from one rising sequence and are never used again (store_meta id_floor).
 -- migrate:up
 CREATE TABLE store_meta (
@@ -76,7 +78,8 @@ CREATE TABLE processing_job (
     id INTEGER PRIMARY KEY,
     task_id INTEGER NOT NULL REFERENCES task (id),
     state TEXT NOT NULL
-        CHECK (state IN ('receiving', 'pending', 'processing', 'finalizing', 'completed', 'failed', 'cancelled')),
+        CHECK (state = 'receiving' OR state = 'pending' OR state = 'processing' OR state = 'finalizing' OR
+               state = 'completed' OR state = 'failed' OR state = 'cancelled'),
     priority INTEGER NOT NULL DEFAULT 0 CHECK (priority BETWEEN -100 AND 100),
     epoch INTEGER NOT NULL DEFAULT 1 CHECK (epoch >= 1),
     format INTEGER NOT NULL CHECK (format BETWEEN 0 AND 2),
@@ -106,7 +109,7 @@ CREATE TABLE processing_job (
     input BLOB,  -- the only chunk of a small job, zstd; long columns stand last, what is before them is read without them
     report TEXT,
     CHECK (items_done + items_failed <= items_total),
-    CHECK ((finished_at IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled')))
+    CHECK ((finished_at IS NOT NULL) = (state = 'completed' OR state = 'failed' OR state = 'cancelled'))
 ) STRICT;
 -- Partial indexes: a job without user, project or case pays nothing for them; live jobs are few, finished ones many.
 CREATE INDEX job_user ON processing_job (user_id) WHERE user_id IS NOT NULL;
@@ -114,7 +117,7 @@ CREATE INDEX job_project ON processing_job (project_id) WHERE project_id IS NOT 
 CREATE INDEX job_case ON processing_job (case_id) WHERE case_id IS NOT NULL;
 CREATE INDEX job_task ON processing_job (task_id);
 CREATE INDEX job_receiving ON processing_job (id) WHERE state = 'receiving';
-CREATE INDEX job_live ON processing_job (id) WHERE state IN ('pending', 'processing', 'finalizing');
+CREATE INDEX job_live ON processing_job (id) WHERE state = 'pending' OR state = 'processing' OR state = 'finalizing';
 -- Two retentions, two orders: failed jobs are kept longer and must not stand in the way of the others.
 CREATE INDEX job_finished ON processing_job (finished_at) WHERE state IN ('completed', 'cancelled');
 CREATE INDEX job_failed ON processing_job (finished_at) WHERE state = 'failed';
@@ -137,7 +140,9 @@ CREATE TABLE batch (
     job_id INTEGER NOT NULL REFERENCES processing_job (id),
     no INTEGER NOT NULL CHECK (no >= 0),
     epoch INTEGER NOT NULL DEFAULT 1,
-    state TEXT NOT NULL CHECK (state IN ('ready', 'leased', 'retrying', 'done', 'dead', 'cancelled')),
+    state TEXT NOT NULL
+        CHECK (state = 'ready' OR state = 'leased' OR state = 'retrying' OR
+               state = 'done' OR state = 'dead' OR state = 'cancelled'),
     chunk_from INTEGER NOT NULL CHECK (chunk_from >= 0),
     chunks_n INTEGER NOT NULL CHECK (chunks_n >= 0),
     first_item INTEGER NOT NULL CHECK (first_item >= 0),
@@ -167,7 +172,9 @@ CREATE TABLE finalize (
     id INTEGER PRIMARY KEY,
     job_id INTEGER NOT NULL REFERENCES processing_job (id),
     epoch INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('ready', 'leased', 'retrying', 'done', 'dead', 'cancelled')),
+    state TEXT NOT NULL
+        CHECK (state = 'ready' OR state = 'leased' OR state = 'retrying' OR
+               state = 'done' OR state = 'dead' OR state = 'cancelled'),
     attempt INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),
     starts INTEGER NOT NULL DEFAULT 0 CHECK (starts >= 0),
     failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
@@ -183,7 +190,8 @@ CREATE TABLE attempt (
     batch_id INTEGER REFERENCES batch (id),
     finalize_id INTEGER REFERENCES finalize (id),
     attempt INTEGER NOT NULL CHECK (attempt >= 1),
-    outcome TEXT NOT NULL CHECK (outcome IN ('done', 'failed', 'lost', 'cancelled')),
+    outcome TEXT NOT NULL
+        CHECK (outcome = 'done' OR outcome = 'failed' OR outcome = 'lost' OR outcome = 'cancelled'),
     failure_class TEXT NOT NULL DEFAULT '',
     worker TEXT NOT NULL DEFAULT '',
     duration_us INTEGER NOT NULL DEFAULT 0,
