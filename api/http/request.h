@@ -1,0 +1,110 @@
+/* request: one request on its way through the rooms of api/http; nobody else includes this.
+ *
+ * Life: begun when its head is there (guard, route), then the body piece by piece, then its end,
+ * where it is answered or waits for the commit or for its next share of a turn. All of it on the
+ * one thread. */
+#ifndef STINT_API_HTTP_REQUEST_H
+#define STINT_API_HTTP_REQUEST_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+
+#include "api/http/problem.h"
+#include "api/http/query.h"
+#include "api/http/server.h"
+
+enum {
+    TURN_UPLOAD_BYTES = 256 << 10, /* of one upload a turn, after gunzip */
+    HEAD_BYTES_MAX = 16 << 10,
+};
+
+typedef struct request request_t;
+typedef struct upload upload_t;
+typedef struct http_line http_line_t;
+
+struct http {
+    loop_t *loop;
+    core_t *core;
+    http_options_t options;
+    struct MHD_Daemon *daemon;
+    int listener; /* -1 once given up */
+    loop_watch_t *watch;
+    loop_timer_t *timer, *sweep;
+    char url[300];
+    http_line_t *lines; /* open connections */
+    request_t *suspended;
+    uint64_t turn;
+    uint64_t envelope_bytes; /* of all envelopes being received */
+    int64_t opened_at;
+    bool resumed, draining;
+};
+
+/* A connection; requests on it come one after another. */
+struct http_line {
+    http_line_t *next, *previous;
+    int fd;
+    int64_t since; /* idle since, or the request's beginning */
+    request_t *request;
+};
+
+typedef void (*request_call_t)(request_t *self);
+
+struct request {
+    http_t *http;
+    http_line_t *line;
+    struct MHD_Connection *connection;
+    char *target; /* as sent */
+    query_t query;
+    request_call_t handle; /* at the end of the body; sets the reply or waits */
+    uint64_t job;          /* of the path */
+    reply_t reply;
+    uint64_t length, received, discarded; /* of the body; length UINT64_MAX = not known */
+    bool begun, answered_early, head_only;
+    upload_t *upload;
+    /* suspended: */
+    request_t *next, *previous;
+    bool waits, for_commit;
+    void (*committed)(request_t *self, err_t err);
+    uint64_t turn;
+    size_t turn_used;
+};
+
+/* routes.c */
+/* Sets handle, or the reply. */
+void route(request_t *self, const char *method);
+void reply_json(request_t *self, unsigned status, json_t *take);
+/* A problem made of err and err_text(). */
+void refuse(request_t *self, err_t err);
+
+/* server.c */
+/* Continue in the next turn: the handler is called again. */
+void wait_for_turn(request_t *self);
+/* `committed` is called after the commit and sets the reply. */
+void wait_for_commit(request_t *self, void (*committed)(request_t *self, err_t err));
+/* How much of this turn's share is left. */
+size_t turn_room(request_t *self);
+
+/* guard.c */
+/* What libmicrohttpd takes and we do not: ERR_MALFORMED, or ERR_TOO_LARGE for the head. Sets
+ * length. */
+CHECKED err_t guard(request_t *self);
+
+/* submit.c */
+void submit_begin(request_t *self);
+/* Returns how many bytes were taken; less than n: it waits, or the reply is set. */
+size_t submit_body(request_t *self, const char *data, size_t n);
+void submit_end(request_t *self);
+void submit_drop(request_t *self);
+
+/* jobs.c */
+void jobs_get(request_t *self);
+void jobs_list(request_t *self);
+void jobs_cancel(request_t *self);
+void jobs_report(request_t *self);
+
+/* stats.c */
+void stats_summary(request_t *self);
+void stats_workers(request_t *self);
+void stats_health(request_t *self);
+
+#endif
