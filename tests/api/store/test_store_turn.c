@@ -83,9 +83,10 @@ static const char *const small[] = {
     "SCAN task",
     "SCAN schedule",
     "SCAN s",
-    "SCAN c",                      /* tasks, schedules and their counts: tens of rows */
+    "SCAN c", /* tasks, schedules and their counts: tens of rows */
     "SCAN j USING INDEX job_live",
-    "SCAN j USING COVERING INDEX job_live", /* what a restart reads: the live jobs, all of them, once */
+    "SCAN j USING COVERING INDEX job_live", /* what a restart reads: the live jobs, all of them,
+                                               once */
     "SCAN CONSTANT ROW",
 };
 
