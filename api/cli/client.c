@@ -157,7 +157,11 @@ err_t client_problem(int status, const json_t *body, buffer_t *details)
     }
     const json_t *errors = json_object_get(body, "errors");
     for (size_t i = 0; i < json_array_size(errors); i++) {
-        add_detail(details, json_array_get(errors, i));
+        const char *same = json_string_value(json_object_get(json_array_get(errors, i), "detail"));
+        /* A single error is often said twice; a person reads it once. */
+        if (!(same && sentence && strcmp(same, sentence) == 0)) {
+            add_detail(details, json_array_get(errors, i));
+        }
     }
     return err;
 }

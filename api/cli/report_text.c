@@ -395,11 +395,8 @@ static void add_job(const page_t *page, const json_t *job)
     }
     buffer_add_text(page->out, "\n");
     page_label(page, "attempts");
-    int64_t attempts = read_integer(job, "attempts");
-    text_number(page->out, attempts);
-    buffer_add_text(page->out, ": ");
-    text_number(page->out, attempts > batches ? attempts - batches : 0);
-    buffer_add_text(page->out, " beyond one a batch, ");
+    text_number(page->out, read_integer(job, "attempts"));
+    buffer_add_text(page->out, " with the final merge: ");
     text_number(page->out, read_integer(job, "failures"));
     buffer_add_text(page->out, " failed, ");
     text_number(page->out, read_integer(job, "lost"));

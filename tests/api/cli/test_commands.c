@@ -137,6 +137,10 @@ START_TEST(test_refusal_prints_detail_and_errors_escaped)
     printed(errors, "stint: bad \\x1b[31mthing\n");
     printed(errors, "  params.x: unknown\n");
     printed(errors, "  line 7: broken\n");
+    api.answers[0].body = "{\"code\":\"invalid\",\"detail\":\"once\",\"errors\":[{\"field\":\"x\","
+                          "\"detail\":\"once\"}]}";
+    ck_assert_int_eq(stint("submit input --type json --task noop"), 65);
+    ck_assert_str_eq(errors, "stint: once\n");
 }
 END_TEST
 

@@ -69,7 +69,7 @@ START_TEST(test_page_has_every_section)
     says(text, "4,500 JPY");
     says(text, "line 17: E_AMOUNT_SCALE in amount");
     says(text, "20 batches of 1,000 items on average");
-    says(text, "23: 3 beyond one a batch, 2 failed, 1 lost");
+    says(text, "23 with the final merge: 2 failed, 1 lost");
     says(text, "8.5 s, 2,353 items/s");
     says(text, "for review");
     ck_assert_ptr_null(strstr(text, "fraud"));
