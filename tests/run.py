@@ -29,10 +29,10 @@ def check_programs():
     return sorted(found)
 
 
-def run(command, limit, env=None):
+def run(command, limit, env=None, place=ROOT):
     began = time.monotonic()
     try:
-        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        done = subprocess.run(command, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=limit, env=env)
         text, code = done.stdout.decode("utf-8", "replace"), done.returncode
     except subprocess.TimeoutExpired as late:
@@ -60,7 +60,8 @@ SKIPPED = re.compile(r"^(\S+) \((\S+?)\).*\.\.\. skipped ['\"](.*)['\"]$", re.M)
 
 
 def run_unittest(path):
-    code, text, seconds = run([sys.executable, "-m", "unittest", "-v", path], 1500)
+    folder, name = os.path.split(os.path.join(ROOT, path))
+    code, text, seconds = run([sys.executable, "-m", "unittest", "-v", name[:-3]], 1500, place=folder)
     ran = UNITTEST.search(text)
     total = int(ran[1]) if ran else 0
     failed = FAILED.search(text)
