@@ -128,6 +128,11 @@ const char *nearest_name(const char *word, const char *const *names, int n)
             best_distance = distance;
         }
     }
+    /* Nothing is near letter by letter: a name that begins with the word, or holds it, was meant.
+     */
+    for (int i = 0; i < n && !best && word_n >= 3; i++) {
+        best = strstr(names[i], word) ? names[i] : NULL;
+    }
     return best;
 }
 

@@ -91,6 +91,8 @@ START_TEST(test_nearest_name_is_near_or_null)
     const char *names[] = {"queue", "worker", "broker"};
     ck_assert_str_eq(nearest_name("wroer", names, 3), "worker");
     ck_assert_str_eq(nearest_name("brokers", names, 3), "broker");
+    ck_assert_str_eq(nearest_name("sched", (const char *[]){"health", "scheduler_one"}, 2),
+                     "scheduler_one");
     ck_assert_ptr_null(nearest_name("zzzzzz", names, 3));
     ck_assert_ptr_null(nearest_name("", names, 3));
     char lengthy[200];
