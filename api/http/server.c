@@ -16,7 +16,7 @@
 enum {
     IDLE_S = 30,
     POOL_BYTES = 256 << 10,
-    SWEEP_MS = 5000,
+    SWEEP_MS = 1000,
     HEAD_MS = 60000,        /* from idle to a complete head */
     SLOW_GRACE_MS = 30000,  /* a body has that long, */
     SLOW_BYTES_MS = 1,      /* and then must average so many bytes a millisecond */
@@ -361,16 +361,28 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     }
 }
 
-static bool too_slow(const http_line_t *line, int64_t now)
+static bool in_body(const http_line_t *line)
 {
     const request_t *request = line->request;
+    return request && request->begun && request->received < request->length && !request->waits;
+}
+
+static bool too_slow(const http_line_t *line, int64_t now)
+{
     int64_t ms = now - line->since;
-    if (!request || !request->begun) {
+    if (!line->request || !line->request->begun) {
         return ms > HEAD_MS;
     }
-    bool in_body = request->received < request->length && !request->waits;
-    return in_body && ms > SLOW_GRACE_MS &&
-           request->received < (uint64_t)(ms - SLOW_GRACE_MS) * SLOW_BYTES_MS;
+    return in_body(line) && ms > SLOW_GRACE_MS &&
+           line->request->received < (uint64_t)(ms - SLOW_GRACE_MS) * SLOW_BYTES_MS;
+}
+
+/* libmicrohttpd takes a short read for an empty socket; an end that arrived with the last bytes
+ * raises no further edge, and it would be noticed only when the connection has idled for long. */
+static bool has_ended(const http_line_t *line)
+{
+    char byte;
+    return in_body(line) && recv(line->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 /* A client that sends a byte now and then never idles: those below a pace are cut off. */
@@ -379,8 +391,11 @@ static void on_sweep(void *context)
     http_t *self = context;
     int64_t now = loop_now_ms(self->loop);
     for (http_line_t *line = self->lines; line; line = line->next) {
-        if (too_slow(line, now)) {
+        bool slow = too_slow(line, now);
+        if (slow) {
             log_info("http.slow", "seconds=%lld", (long long)(now - line->since) / 1000);
+        }
+        if (slow || has_ended(line)) {
             shutdown(line->fd, SHUT_RDWR);
         }
     }
