@@ -832,19 +832,22 @@ START_TEST(test_stopping_in_the_middle_of_uploads_is_clean)
 {
     start();
     int open[8];
+    buffer_t lines = {0};
+    for (int k = 0; k < 100000; k++) {
+        buffer_add_text(&lines, "12345678\n");
+    }
     for (int i = 0; i < 8; i++) {
         open[i] = dial();
         write_text(open[i],
                    "POST /api/v1/batch-jobs/submit?task=noop HTTP/1.1\r\nHost: x\r\n" NDJSON
                    "Content-Length: 60000000\r\n\r\n");
-        for (int k = 0; k < 100000; k++) {
-            ck_assert(write_all(open[i], "12345678\n", 9));
-        }
+        ck_assert(write_all(open[i], lines.data, lines.n));
     }
     stop();
     for (int i = 0; i < 8; i++) {
         close(open[i]);
     }
+    buffer_free(&lines);
 }
 END_TEST
 
