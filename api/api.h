@@ -1,6 +1,7 @@
 /* api: the glue of stint-api: loop, links to the brokers, HTTP server, store and core.
  *
- * Lives here: who is called when in a turn. Not here: any rule (core), SQL (store), HTTP (http). Called by main. */
+ * Lives here: who is called when in a turn. Not here: any rule (core), SQL (store), HTTP (http).
+ * Called by main. */
 #ifndef STINT_API_API_H
 #define STINT_API_API_H
 

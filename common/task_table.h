@@ -59,8 +59,8 @@ CHECKED err_t task_check_params(const task_spec_t *spec, const json_t *params);
  * the column's name. A task without COLUMN rows takes any header. */
 CHECKED err_t task_check_header(const task_spec_t *spec, const char *line, size_t n);
 
-/* The closest of `names` (n of them) to `word` by edit distance (at most 1 + length/3), else the first that holds the word
- * (of at least 3 letters), else NULL. */
+/* The closest of `names` (n of them) to `word` by edit distance (at most 1 + length/3), else the
+ * first that holds the word (of at least 3 letters), else NULL. */
 const char *nearest_name(const char *word, const char *const *names, int n);
 
 #endif

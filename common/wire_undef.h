@@ -1,4 +1,5 @@
-/* Forget the row macros of schema/messages.def so that the next reader may define its own. No include guard on purpose. */
+/* Forget the row macros of schema/messages.def so that the next reader may define its own. No
+ * include guard on purpose. */
 #undef PART
 #undef END_PART
 #undef MESSAGE

@@ -59,7 +59,9 @@ worker_core_t *worker_core_new(const worker_options_t *options, const worker_eff
     self->name = mem_text(options->name);
     self->host = mem_text(options->host);
     self->arena = wire_arena_new();
-    self->tickets = tickets_new();
+    uint32_t upper = 0;
+    memcpy(&upper, options->incarnation + 8, sizeof upper);
+    self->tickets = tickets_new((uint64_t)upper << 32);
     self->results = results_new();
     self->queue_end = &self->queue;
     self->measured_task = -1;

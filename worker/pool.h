@@ -1,8 +1,9 @@
 /* pool: the child processes of a worker, one batch each at a time.
  *
- * Lives here: the fork server (forked before any ZeroMQ context exists, single-threaded, itself forks the slots' children),
- * the socketpairs to them, resource limits, the shared deadline that a child guards itself with, killing and reaping.
- * Not here: which batch runs where and what an outcome means (worker/core). */
+ * Lives here: the fork server (forked before any ZeroMQ context exists, single-threaded, itself
+ * forks the slots' children), the socketpairs to them, resource limits, the shared deadline that a
+ * child guards itself with, killing and reaping. Not here: which batch runs where and what an
+ * outcome means (worker/core). */
 #ifndef STINT_WORKER_POOL_H
 #define STINT_WORKER_POOL_H
 
@@ -16,7 +17,8 @@
 
 typedef struct pool pool_t;
 
-/* What a child is to do. Everything is copied or referenced; the caller keeps its own references. */
+/* What a child is to do. Everything is copied or referenced; the caller keeps its own references.
+ */
 typedef struct {
     uint32_t kind; /* WIRE_KIND_... */
     uint64_t job, batch, attempt;
@@ -55,34 +57,39 @@ typedef struct {
 
 typedef void (*pool_call_t)(void *context, const pool_event_t *event);
 
-/* Before pool_open, if at all. Where children look for the code of a task; task_code_find unless told otherwise. */
+/* Before pool_open, if at all. Where children look for the code of a task; task_code_find unless
+ * told otherwise. */
 void pool_use_tasks(const task_code_t *(*find)(const char *name));
-/* Before pool_open, if at all. A descriptor (the lock of the state directory) that stays open until the last child is dead,
- * so that whoever gets the lock knows that nothing of this worker runs any more. */
+/* Before pool_open, if at all. A descriptor (the lock of the state directory) that stays open until
+ * the last child is dead, so that whoever gets the lock knows that nothing of this worker runs any
+ * more. */
 void pool_keep_fd(int fd);
 
-/* Must run before any ZeroMQ context or thread exists. Forks the fork server and `slots` children. */
+/* Must run before any ZeroMQ context or thread exists. Forks the fork server and `slots` children.
+ */
 CHECKED err_t pool_open(pool_t **out, int slots);
 /* Kills what runs. NULL-safe. */
 void pool_close(pool_t **self);
 
 /* One descriptor (epoll) that is readable when pool_drain has something to do. */
 int pool_fd(const pool_t *self);
-/* Handle everything that waits; calls back for each event. Every started work ends in exactly one POOL_RESULT or
- * POOL_FAILURE, unless pool_kill was called for it: then in none.
- * The call may use every function of this room but pool_drain and pool_close. Also enforces soft and hard limits: call it at least
- * when pool_next_at says. */
+/* Handle everything that waits; calls back for each event. Every started work ends in exactly one
+ * POOL_RESULT or POOL_FAILURE, unless pool_kill was called for it: then in none. The call may use
+ * every function of this room but pool_drain and pool_close. Also enforces soft and hard limits:
+ * call it at least when pool_next_at says. */
 void pool_drain(pool_t *self, int64_t now_ms, pool_call_t call, void *context);
 /* The next time pool_drain has a limit to enforce, INT64_MAX if none. */
 int64_t pool_next_at(const pool_t *self);
 
 /* True if the slot's child is alive, greeted and without work. */
 bool pool_ready(const pool_t *self, int slot);
-/* The fork server died: running work has failed, no slot will be ready again. End the process to be started anew. */
+/* The fork server died: running work has failed, no slot will be ready again. End the process to be
+ * started anew. */
 bool pool_lost(const pool_t *self);
 /* Give work to a ready slot. ERR_UNAVAILABLE: the slot is not ready (nothing was started). */
 CHECKED err_t pool_start(pool_t *self, int slot, const pool_work_t *work, int64_t now_ms);
-/* A page of partials for the finalize in that slot (PARTIALS body, see PROTOCOL.md P30); last = no more pages. */
+/* A page of partials for the finalize in that slot (PARTIALS body, see PROTOCOL.md P30); last = no
+ * more pages. */
 void pool_page(pool_t *self, int slot, blob_t *page, uint64_t next_no, bool last);
 /* Move the deadline of the running child on. */
 void pool_extend(pool_t *self, int slot, int64_t deadline_ms);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -131,4 +132,32 @@ int state_dir_fd(const state_dir_t *self)
 const char *state_dir_path(const state_dir_t *self)
 {
     return self->path;
+}
+
+err_t state_dir_life(state_dir_t *self, int64_t wall_at, uint64_t *out)
+{
+    char path[PATH_MAX], fresh[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/life", self->path);
+    int m = snprintf(fresh, sizeof fresh, "%s/life.new", self->path);
+    if (n < 0 || m < 0 || (size_t)m >= sizeof fresh) {
+        return err_set(ERR_IO, "%s: the path is too long", self->path);
+    }
+    unsigned long long last = 0;
+    FILE *file = fopen(path, "re");
+    if (file) {
+        if (fscanf(file, "%20llu", &last) != 1) {
+            last = 0; /* damaged: the wall clock orders them as well as it can */
+        }
+        fclose(file);
+    }
+    uint64_t life = wall_at > 0 ? (uint64_t)wall_at : 0;
+    life = life > last ? life : (uint64_t)last + 1;
+    file = fopen(fresh, "we");
+    bool written = file && fprintf(file, "%llu\n", (unsigned long long)life) > 0;
+    written = file && fclose(file) == 0 && written;
+    if (!written || rename(fresh, path) != 0) {
+        return err_set(ERR_IO, "%s: %s", path, strerror(errno));
+    }
+    *out = life;
+    return ERR_OK;
 }

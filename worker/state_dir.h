@@ -7,6 +7,8 @@
 #ifndef STINT_WORKER_STATE_DIR_H
 #define STINT_WORKER_STATE_DIR_H
 
+#include <stdint.h>
+
 #include "common/err.h"
 
 typedef struct state_dir state_dir_t;
@@ -19,5 +21,8 @@ CHECKED err_t state_dir_open(state_dir_t **out, const char *path, const char *wo
 void state_dir_close(state_dir_t **self);
 int state_dir_fd(const state_dir_t *self);
 const char *state_dir_path(const state_dir_t *self);
+/* A number above every one given out before in this directory, and not below wall_at: it orders the
+ * incarnations of a worker (PROTOCOL P2). Kept in the file `life` before it is returned. */
+CHECKED err_t state_dir_life(state_dir_t *self, int64_t wall_at, uint64_t *out);
 
 #endif

@@ -25,17 +25,19 @@ typedef struct {
 struct tickets {
     ticket_t live[TICKETS_LIVE];
     uint32_t live_n;
-    uint32_t full_n; /* of the live, the first so many are full ones */
-    uint64_t last_id;
+    uint32_t full_n;                 /* of the live, the first so many are full ones */
+    uint64_t base, last_id;          /* ids run from base + 1 */
     memory_t memory[TICKETS_MEMORY]; /* id modulo size: an older id has been overwritten */
     wire_lease_ref_t attempts[TICKETS_MEMORY]; /* hashed: a newer one overwrites */
     bool changed[TICKETS_BROKERS];
     wire_grant_t grants[TICKETS_LIVE];
 };
 
-tickets_t *tickets_new(void)
+tickets_t *tickets_new(uint64_t base)
 {
-    return mem_zero(sizeof(tickets_t));
+    tickets_t *self = mem_zero(sizeof *self);
+    self->base = self->last_id = base;
+    return self;
 }
 
 void tickets_destroy(tickets_t **self)
@@ -268,11 +270,8 @@ ticket_verdict_t tickets_take(tickets_t *self, uint64_t id, wire_lease_ref_t att
     if (same(*attempt_of(self, attempt), attempt)) {
         return take_again(self, id, attempt);
     }
-    if (id == 0 || id > self->last_id) {
-        return refuse(why, "unknown ticket");
-    }
-    if (known->id != id) {
-        return TICKET_SILENT;
+    if (id <= self->base || id > self->last_id || known->id != id) {
+        return TICKET_SILENT; /* another incarnation's, or forgotten: nothing can be proven */
     }
     if (known->fate == FATE_USED) {
         return same(known->by, attempt) ? TICKET_SILENT : refuse(why, "ticket used");

@@ -16,7 +16,8 @@
 enum { TICKETS_BROKERS = 16, TICKETS_TASKS = 64, TICKETS_LIVE = 2048, TICKETS_MEMORY = 8192 };
 
 typedef struct tickets tickets_t;
-tickets_t *tickets_new(void);
+/* Ids begin above `base`, whose upper half should be random: no incarnation uses another's. */
+tickets_t *tickets_new(uint64_t base);
 void tickets_destroy(tickets_t **self);
 
 /* What the worker could take now. */

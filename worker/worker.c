@@ -297,7 +297,7 @@ static err_t options_of(const config_t *config, worker_options_t *out)
         }
         out->rate = out->rate_n ? WORKER_RATE_SET : WORKER_RATE_OFF;
     }
-    if (getrandom(out->incarnation, WIRE_PEER_N, 0) != WIRE_PEER_N ||
+    if (getrandom(out->incarnation + 8, WIRE_PEER_N - 8, 0) != WIRE_PEER_N - 8 ||
         getrandom(&out->random_seed, sizeof out->random_seed, 0) != sizeof out->random_seed) {
         return err_set(ERR_INTERNAL, "getrandom: %s", strerror(errno));
     }
@@ -328,6 +328,11 @@ static err_t worker_open(worker_t *self, const config_t *config)
     err_t err = options_of(config, &options);
     if (!err) {
         err = open_files(self, config);
+    }
+    uint64_t life = 0;
+    if (!err) {
+        err = state_dir_life(self->state_dir, clock_wall_ms(), &life);
+        wire_ticket_put(options.incarnation, life);
     }
     if (!err) {
         pool_keep_fd(state_dir_fd(self->state_dir));

@@ -55,6 +55,7 @@ struct sim {
     struct event_queue *queue;
     struct journal *journal;
     bool trace;
+    bool restored; /* a backup was put in place: executions of the lost time are in no row */
 };
 
 /* -- sim_world.c -- */
@@ -92,6 +93,7 @@ void sim_api_restore(sim_t *sim);
 /* Every acknowledged job is terminal. */
 bool sim_api_all_ended(sim_t *sim);
 void sim_api_watch(sim_t *sim); /* progress and cancelled jobs, now */
+void sim_api_count(sim_t *sim); /* at the end: no execution is missing in `starts` */
 
 /* -- sim_check.c -- */
 void journal_open(sim_t *sim);
@@ -100,6 +102,8 @@ void journal_acknowledged(sim_t *sim, uint64_t job, uint64_t items);
 void journal_cancelled(sim_t *sim, uint64_t job);
 /* A child began an attempt; `store` tells databases apart. */
 void journal_started(sim_t *sim, const uint8_t store[16], uint64_t batch, uint64_t attempt);
+/* The i-th batch that was ever started and how many attempts of it; false at the end. */
+bool journal_batch(sim_t *sim, int i, uint64_t *batch, uint32_t *executions);
 void journal_rate(sim_t *sim, int worker, int64_t at);
 int journal_rate_times(sim_t *sim, int worker, int64_t *out, int n);
 void journal_backup(sim_t *sim);

@@ -86,6 +86,20 @@ void journal_started(sim_t *sim, const uint8_t store[16], uint64_t batch, uint64
     memcpy(self->starts[self->starts_n++].store, store, 16);
 }
 
+bool journal_batch(sim_t *sim, int i, uint64_t *batch, uint32_t *executions)
+{
+    struct journal *self = sim->journal;
+    if (i >= self->starts_n) {
+        return false;
+    }
+    *batch = self->starts[i].batch;
+    *executions = 0;
+    for (int k = 0; k < self->starts_n; k++) {
+        *executions += self->starts[k].batch == *batch;
+    }
+    return true;
+}
+
 void journal_rate(sim_t *sim, int worker, int64_t at)
 {
     struct journal *self = sim->journal;

@@ -380,6 +380,7 @@ void sim_run(uint64_t seed)
         sim_fail(sim, "after the faults not every job came to an end");
     }
     run_until(sim, sim->now + 5000, false);
+    sim_api_count(sim);
     tear_down(sim);
     free(sim);
 }

@@ -111,7 +111,7 @@ static worker_options_t options(void)
 {
     worker_options_t it = {.name = "w1",
                            .host = "h",
-                           .incarnation = "0123456789abcde",
+                           .incarnation = "01234567\0\0\0\0cde", /* tickets from 1 */
                            .slots = 1,
                            .brokers = 1,
                            .heartbeat_ms = 1000,

@@ -272,9 +272,19 @@ START_TEST(test_a_name_is_locked_and_the_holder_named)
     ck_assert_msg(strstr(err_text(), expected) != NULL, "%s", err_text());
     state_dir_close(&one);
     ck_assert_int_eq(state_dir_open(&two, deep, "w1"), ERR_OK);
+    /* Lives rise, also when the wall clock goes back. */
+    uint64_t first = 0, second = 0, third = 0;
+    ck_assert_int_eq(state_dir_life(two, 1000, &first), ERR_OK);
+    ck_assert_uint_eq(first, 1000);
+    ck_assert_int_eq(state_dir_life(two, 400, &second), ERR_OK);
+    ck_assert_uint_eq(second, 1001);
+    ck_assert_int_eq(state_dir_life(two, 5000, &third), ERR_OK);
+    ck_assert_uint_eq(third, 5000);
     state_dir_close(&two);
     char name[160];
     snprintf(name, sizeof name, "%s/lock", deep);
+    unlink(name);
+    snprintf(name, sizeof name, "%s/life", deep);
     unlink(name);
     rmdir(deep);
     snprintf(deep, sizeof deep, "%s/a", dir);
