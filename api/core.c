@@ -244,16 +244,19 @@ err_t core_verb_end(core_t *self, err_t err)
 /* -- the turn
  * ------------------------------------------------------------------------------------------- */
 
+/* A process that did not run (stopped, or stuck in a slow disk) has not heard its workers: that
+ * time counts for nobody. How long it meant to sleep is no gap. */
 void core_clock(core_t *self, int64_t now_ms, int64_t wall_at)
 {
-    int64_t gap = self->raw_now ? now_ms - self->raw_now : 0;
-    if (gap > 1000) {
-        self->shift += gap;
-        log_warn("api.gap", "ms=%lld", (long long)gap);
-    } else if (self->raw_now == 0) {
+    int64_t stalled = now_ms - self->wake_at;
+    if (self->raw_now == 0) {
         self->beat_at = now_ms;
+    } else if (now_ms - self->raw_now > 1000 && stalled > 500) {
+        self->shift += stalled;
+        log_warn("api.gap", "ms=%lld", (long long)stalled);
     }
     self->raw_now = now_ms;
+    self->wake_at = now_ms > self->wake_at ? now_ms : self->wake_at;
     self->now = now_ms - self->shift;
     self->wall = wall_at;
 }
@@ -333,7 +336,7 @@ static err_t roll_back(core_t *self, err_t why)
     return core_load(self);
 }
 
-err_t core_turn(core_t *self)
+static err_t turn(core_t *self)
 {
     self->more = false;
     if (!self->lost) {
@@ -370,6 +373,13 @@ err_t core_turn(core_t *self)
     send_owed(self);
     run_after(self, ERR_OK);
     return ERR_OK;
+}
+
+err_t core_turn(core_t *self)
+{
+    err_t err = turn(self);
+    self->wake_at = core_next_at(self);
+    return err;
 }
 
 int64_t core_next_at(const core_t *self)
