@@ -64,7 +64,7 @@ TOOL_BINS := $(TOOLS:tests/tools/%.c=$(BUILD)/tools/%)
 
 .PHONY: all help deps test check unit demo bench lint format coverage install uninstall clean test-run sanitized docs
 
-all: $(PRESENT:%=$(BUILD)/%) ## build the five programs into build/
+all: $(PRESENT:%=$(BUILD)/%) docs/configuration.md ## build the five programs into build/
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "  make %-10s %s\n",$$1,$$2}'
@@ -153,8 +153,9 @@ coverage: ## line coverage of the unit tests, in coverage/
 	@mkdir -p coverage; cd coverage && find ../$(BUILD)/coverage/san -name '*.gcda' ! -path '*/tests/*' -exec gcov -n {} + 2>/dev/null | \
 	  awk '/^File/{f=$$2} /^Lines/{print $$0, f}' | grep -v /usr | sort -t: -k2 -n | tee summary.txt
 
-docs: all ## write docs/configuration.md from schema/config.def
-	$(BUILD)/stint-api --help-markdown > docs/configuration.md
+docs: docs/configuration.md ## docs/configuration.md from schema/config.def (made by `make` too)
+docs/configuration.md: $(BUILD)/stint-api
+	@$< --help-markdown > $@
 
 install: all ## install the programs (prefix, DESTDIR)
 	install -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/share/doc/stint

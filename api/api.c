@@ -14,7 +14,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 
-enum { MESSAGES_A_TURN = 64 };
+enum { MESSAGES_A_TURN = 64, DRAIN_MS = 200 };
 
 typedef struct api api_t;
 typedef struct {
@@ -29,7 +29,7 @@ struct api {
     store_t *store;
     core_t *core;
     http_t *http;
-    loop_timer_t *timer;
+    loop_timer_t *timer, *stop_timer;
     line_t lines[CORE_BROKERS_MAX];
     int lines_n;
     err_t err; /* why the loop was stopped */
@@ -88,12 +88,19 @@ static void on_turn(void *context)
     }
 }
 
+static void on_stop(void *context)
+{
+    loop_stop(((api_t *)context)->loop, 0);
+}
+
+/* What has been committed is still answered; who comes now gets 503. */
 static void on_signal(void *context, int number)
 {
     api_t *self = context;
     if (number == SIGTERM || number == SIGINT) {
-        log_info("api.stopping", "signal=%s", strsignal(number));
-        loop_stop(self->loop, 0);
+        log_info("api.stopping", "signal=\"%s\"", strsignal(number));
+        http_drain(self->http);
+        loop_timer_arm(self->stop_timer, loop_now_ms(self->loop) + DRAIN_MS);
     }
 }
 
@@ -172,6 +179,7 @@ static err_t set_up(api_t *self, const config_t *config)
                              .wall_at = clock_wall_ms()};
     self->loop = loop_new();
     self->timer = loop_timer_new(self->loop, on_timer, self);
+    self->stop_timer = loop_timer_new(self->loop, on_stop, self);
     err_t err = store_open(&self->store, &store);
     if (!err) {
         err = open_core(self, config);
@@ -194,6 +202,7 @@ static void tear_down(api_t *self)
     }
     core_destroy(&self->core);
     store_close(&self->store);
+    loop_timer_destroy(&self->stop_timer);
     loop_timer_destroy(&self->timer);
     loop_destroy(&self->loop);
     link_shutdown();

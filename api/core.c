@@ -101,6 +101,7 @@ err_t core_open(core_t **out, store_t *store, const core_options_t *options, cor
         capacity_init(&self->brokers[i].capacity);
     }
     core_clock(self, options->now_ms, options->wall_at);
+    self->opened_at = self->now;
     err_t err = core_load(self);
     if (!err) {
         err = core_ensure_schedules(self);
@@ -190,12 +191,23 @@ void core_after_commit(core_t *self, core_after_t call, void *context)
     self->urgent = true;
 }
 
+/* At a start the connections are a few milliseconds younger than the first HELLO. */
+static void hello_soon(core_t *self, int broker)
+{
+    if (!self->brokers[broker].up && self->now - self->opened_at < START_MS) {
+        self->beat_at = self->now + HELLO_AGAIN_MS;
+    }
+}
+
 static void send_owed(core_t *self)
 {
     for (size_t i = 0; i < self->owed_n; i++) {
         owed_t *what = &self->owed[i];
-        if (self->effects.send(self->effects.context, what->broker, &what->frames) ||
-            !what->batch) {
+        if (self->effects.send(self->effects.context, what->broker, &what->frames)) {
+            continue;
+        }
+        if (!what->batch) {
+            hello_soon(self, what->broker);
             continue;
         }
         /* Nothing left this process: as good as UNDELIVERABLE. */
@@ -336,11 +348,15 @@ static err_t roll_back(core_t *self, err_t why)
     return core_load(self);
 }
 
+/* While the disk is full nothing is begun of its own accord: it would fail, be rolled back and
+ * begin again at once. What workers report is still tried. */
 static err_t turn(core_t *self)
 {
     self->more = false;
     if (!self->lost) {
         beat(self);
+    }
+    if (!self->lost && !self->full) {
         give_back_unsent(self);
         core_expire(self);
         core_remove_aborted(self);
@@ -392,103 +408,13 @@ int64_t core_next_at(const core_t *self)
     if (due) {
         /* While anything is out, turns come often enough for a gap of a second to mean a stalled
          * process. */
-        next = due->deadline < next ? due->deadline : next;
+        next = due->deadline < next && !self->full ? due->deadline : next;
         next = self->now + 500 < next ? self->now + 500 : next;
     }
     if (self->upload_since && self->upload_since + UPLOAD_WAIT_MS < next) {
         next = self->upload_since + UPLOAD_WAIT_MS;
     }
     return next + self->shift;
-}
-
-/* -- messages
- * ------------------------------------------------------------------------------------------- */
-
-static void on_store_message(core_t *self, int broker, const uint8_t *peer, const msg_t *msg,
-                             blob_t *body)
-{
-    switch (msg->type) {
-    case MSG_HELLO:
-        core_on_hello(self, broker, peer, &msg->hello);
-        break;
-    case MSG_BYE:
-        core_on_bye(self, peer);
-        break;
-    case MSG_ACCEPTED:
-        core_on_accepted(self, peer, &msg->accepted);
-        break;
-    case MSG_REFUSED:
-        core_give_back(self, msg->refused.batch, msg->refused.attempt);
-        break;
-    case MSG_HANDED_BACK:
-        core_give_back(self, msg->handed_back.batch, msg->handed_back.attempt);
-        break;
-    case MSG_RESULT:
-        core_on_result(self, broker, peer, &msg->result, body);
-        break;
-    case MSG_FAILURE:
-        core_on_failure(self, broker, peer, &msg->failure);
-        break;
-    case MSG_HEARTBEAT:
-        core_on_heartbeat(self, broker, peer, &msg->heartbeat);
-        break;
-    case MSG_PARTIALS_GET:
-        core_on_partials_get(self, broker, peer, &msg->partials_get);
-        break;
-    case MSG_SCHEDULES_GET:
-        core_on_schedules_get(self, broker, peer, &msg->schedules_get);
-        break;
-    case MSG_TICK:
-        core_on_tick(self, broker, peer, &msg->tick);
-        break;
-    default:
-        self->counters.garbage_n++;
-        break;
-    }
-}
-
-static void on_broker_message(core_t *self, int broker, const msg_t *msg)
-{
-    broker_t *from = &self->brokers[broker];
-    from->heard_at = self->now;
-    switch (msg->type) {
-    case MSG_HELLO_OK:
-        if (!from->up && msg->hello_ok.incarnation.n == WIRE_PEER_N) {
-            from->up = true;
-            memcpy(from->incarnation, msg->hello_ok.incarnation.p, WIRE_PEER_N);
-            log_info("api.broker_up", "broker=%d", broker);
-        }
-        break;
-    case MSG_RECONNECT:
-        core_broker_hello(self, broker);
-        break;
-    case MSG_PONG:
-        break;
-    case MSG_CAPACITY:
-        core_on_capacity(self, broker, &msg->capacity_is);
-        break;
-    case MSG_UNDELIVERABLE:
-        capacity_undeliverable(&from->capacity, msg->undeliverable.seq);
-        core_give_back(self, msg->undeliverable.batch, msg->undeliverable.attempt);
-        break;
-    default:
-        self->counters.garbage_n++;
-        break;
-    }
-}
-
-void core_receive(core_t *self, int broker, frames_t *frames)
-{
-    msg_t msg;
-    err_t err = wire_decode(self->arena, blob_data(frames->head), blob_n(frames->head), &msg);
-    if (err || msg.type == MSG_NONE || (frames->route_n != 0 && frames->route_n != WIRE_PEER_N)) {
-        self->counters.garbage_n++;
-    } else if (frames->route_n == WIRE_PEER_N) {
-        on_store_message(self, broker, frames->route, &msg, frames->body);
-    } else {
-        on_broker_message(self, broker, &msg);
-    }
-    frames_free(frames);
 }
 
 /* -- for readers

@@ -199,6 +199,7 @@ live_batch_t *core_lease(core_t *self, live_job_t *job, uint32_t max_items, blob
     if (batch) {
         batch->row = row;
     } else {
+        INVARIANT(job->state == JOB_PROCESSING || job_may_move(job->state, JOB_PROCESSING));
         job->state = JOB_PROCESSING;
         feeder_cut(self->feeder, job, &row);
         batch = feeder_batch_add(self->feeder, job, &row);

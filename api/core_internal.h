@@ -10,6 +10,8 @@ enum {
     TURN_EXPIRIES = 1000,
     UPLOAD_WAIT_MS = 50,
     UPLOAD_WAIT_BYTES = 4 << 20,
+    START_MS = 3000, /* after opening, a HELLO that nobody took is said again soon */
+    HELLO_AGAIN_MS = 20,
 };
 
 typedef struct {
@@ -37,8 +39,9 @@ struct core {
     wire_arena_t *arena;
     broker_t brokers[CORE_BROKERS_MAX];
     int64_t raw_now, shift, now, wall; /* now = raw_now - shift */
-    int64_t wake_at; /* when the next turn was meant to be at the latest, monotonic */
-    int64_t beat_at; /* next heartbeat, core clock */
+    int64_t wake_at;   /* when the next turn was meant to be at the latest, monotonic */
+    int64_t opened_at; /* core clock */
+    int64_t beat_at;   /* next heartbeat, core clock */
     uint64_t ping_seq;
     owed_t *owed;
     size_t owed_n, owed_capacity;

@@ -78,6 +78,7 @@ static void apply(core_t *self, live_job_t *job, const step_t *step)
     }
     log_info("job.moved", "job=%llu task=%s state=%s", (unsigned long long)job->id,
              job->task->row.name, job_state_name(step->to));
+    INVARIANT(job_may_move(job->state, step->to));
     job->state = step->to;
     if (step->to == JOB_FINALIZING) {
         batch_row_t row = {

@@ -111,7 +111,9 @@ void core_on_hello(core_t *self, int broker, const uint8_t *peer_id, const msg_h
     if (late(self, peer_id, msg->name)) {
         return;
     }
-    bool known = peers_find(self->peers, peer_id) != NULL;
+    /* The tasks come with a HELLO; a heartbeat may have made the peer known before. */
+    const peer_t *before = peers_find(self->peers, peer_id);
+    bool known = before && before->tasks;
     peer_t *peer = peers_put(self->peers, peer_id);
     if (!peer) {
         log_warn("worker.too_many", "limit=%d", PEERS_MAX);

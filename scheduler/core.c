@@ -20,8 +20,10 @@ struct scheduler_core {
     int64_t wall_offset; /* the store's wall clock less our monotonic one */
     uint64_t seq, revision;
     uint32_t schedules_n;
-    int64_t now;
+    int64_t now, opened_at; /* opened_at: of the first turn, 0 before it */
 };
+
+enum { START_MS = 3000, HELLO_AGAIN_MS = 20 };
 
 scheduler_core_t *scheduler_core_new(const scheduler_options_t *options, zones_t *zones,
                                      scheduler_effects_t effects)
@@ -47,10 +49,10 @@ void scheduler_core_destroy(scheduler_core_t **self_ref)
     }
 }
 
-static void say(scheduler_core_t *self, int broker, const msg_t *msg)
+static bool say(scheduler_core_t *self, int broker, const msg_t *msg)
 {
     frames_t frames = frames_of(msg, NULL);
-    self->effects.send(self->effects.context, broker, &frames);
+    return self->effects.send(self->effects.context, broker, &frames);
 }
 
 static void hello(scheduler_core_t *self, int broker)
@@ -64,7 +66,10 @@ static void hello(scheduler_core_t *self, int broker)
                            .pid = self->options.pid,
                            .version = str_of(STINT_VERSION)}};
     self->brokers[broker].up = false;
-    say(self, broker, &msg);
+    bool young = self->now - self->opened_at < START_MS;
+    if (!say(self, broker, &msg) && young) {
+        self->beat_at = self->now + HELLO_AGAIN_MS; /* the connection is being made */
+    }
 }
 
 static int live_broker(const scheduler_core_t *self)
@@ -230,6 +235,7 @@ static void beat(scheduler_core_t *self)
 void scheduler_core_turn(scheduler_core_t *self, int64_t now_ms)
 {
     self->now = now_ms;
+    self->opened_at = self->opened_at ? self->opened_at : now_ms;
     if (now_ms >= self->beat_at) {
         beat(self);
     }

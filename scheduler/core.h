@@ -18,8 +18,8 @@ typedef struct scheduler_core scheduler_core_t;
 
 typedef struct {
     void *context;
-    /* Takes the frames. */
-    void (*send)(void *context, int broker, frames_t *frames);
+    /* Takes the frames. False: nobody took them. */
+    bool (*send)(void *context, int broker, frames_t *frames);
 } scheduler_effects_t;
 
 typedef struct {

@@ -31,10 +31,10 @@ struct glue {
     int lines_n;
 };
 
-static void send_frames(void *context, int broker, frames_t *frames)
+static bool send_frames(void *context, int broker, frames_t *frames)
 {
     glue_t *self = context;
-    link_send(self->lines[broker].link, NULL, frames); /* a loss is repeated by the planner */
+    return link_send(self->lines[broker].link, NULL, frames);
 }
 
 static void on_messages(void *context)

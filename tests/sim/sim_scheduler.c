@@ -10,9 +10,9 @@ typedef struct {
     scheduler_core_t *core;
 } scheduler_t;
 
-static void send_frames(void *context, int broker, frames_t *frames)
+static bool send_frames(void *context, int broker, frames_t *frames)
 {
-    sim_to_broker(context, broker, frames);
+    return sim_to_broker(context, broker, frames);
 }
 
 static void start(node_t *node)
