@@ -46,24 +46,34 @@ static capacity_group_t *find_room(core_t *self, const char *task, int *broker)
     return best;
 }
 
-/* The best job that some ticket is good for. The api's own tasks are maintenance's. */
-static live_job_t *choose(core_t *self, capacity_group_t **group, int *broker)
+typedef struct {
+    live_job_t *job;
+    capacity_group_t *group;
+    int broker;
+} choice_t;
+
+static void consider(core_t *self, choice_t *best, live_job_t *job, const char *name)
 {
-    live_job_t *best = NULL;
+    if (!job || (best->job && !feeder_job_before(job, best->job))) {
+        return;
+    }
+    int broker = 0;
+    capacity_group_t *room = find_room(self, name, &broker);
+    if (room) {
+        *best = (choice_t){.job = job, .group = room, .broker = broker};
+    }
+}
+
+/* The best job that some ticket is good for. The api's own tasks are maintenance's. A finalize
+ * needs a ticket of another task: without one it must not stand before the batches of its own. */
+static choice_t choose(core_t *self)
+{
+    choice_t best = {0};
     size_t at = 0;
     for (live_task_t *task; (task = feeder_next_task(self->feeder, &at));) {
-        live_job_t *job = feeder_best(task);
-        if (!job || (task->flags & TASK_STORE) || (best && !feeder_job_before(job, best))) {
-            continue;
-        }
-        live_batch_t *ready = feeder_ready(job);
-        const char *name = ready && ready->row.is_finalize ? task->row.finalize : task->row.name;
-        int at_broker = 0;
-        capacity_group_t *room = find_room(self, name, &at_broker);
-        if (room) {
-            best = job;
-            *group = room;
-            *broker = at_broker;
+        if (!(task->flags & TASK_STORE)) {
+            consider(self, &best, feeder_best(task), task->row.name);
+            consider(self, &best, feeder_best_finalize(task), task->row.finalize);
         }
     }
     return best;
@@ -212,22 +222,21 @@ live_batch_t *core_lease(core_t *self, live_job_t *job, uint32_t max_items, blob
 void core_feed(core_t *self)
 {
     for (int i = 0; i < TURN_DISPATCHES && !self->lost; i++) {
-        capacity_group_t *group = NULL;
-        int broker = 0;
-        live_job_t *job = choose(self, &group, &broker);
-        if (!job) {
+        choice_t it = choose(self);
+        if (!it.job) {
             return;
         }
-        uint32_t floor = token_floor(self, job->task);
-        uint32_t max_items = group->max_items > floor ? group->max_items : floor;
+        uint32_t floor = token_floor(self, it.job->task);
+        uint32_t max_items = it.group->max_items > floor ? it.group->max_items : floor;
         blob_t *items = NULL;
-        live_batch_t *batch = core_lease(self, job, max_items < 100 ? 100 : max_items, &items);
+        live_batch_t *batch = core_lease(self, it.job, max_items < 100 ? 100 : max_items, &items);
         if (!batch) {
             return;
         }
-        capacity_used(&self->brokers[broker].capacity, group);
-        frames_t frames = dispatch_of(self, &self->brokers[broker], batch, items);
-        core_owe_dispatch(self, broker, &frames, &batch->row);
+        broker_t *broker = &self->brokers[it.broker];
+        capacity_used(&broker->capacity, it.group);
+        frames_t frames = dispatch_of(self, broker, batch, items);
+        core_owe_dispatch(self, it.broker, &frames, &batch->row);
         self->counters.dispatched_n++;
     }
     self->more = true;

@@ -53,6 +53,7 @@ void feeder_destroy(feeder_t **self_ref)
     at = 0;
     for (live_task_t *task; (task = map_next(&self->tasks, &at));) {
         heap_free(&task->jobs);
+        heap_free(&task->finalizing);
         free(task);
     }
     map_free(&self->batches);
@@ -72,6 +73,7 @@ live_task_t *feeder_task_put(feeder_t *self, const task_row_t *row)
     if (!task) {
         task = mem_zero(sizeof *task);
         heap_init(&task->jobs, offsetof(live_job_t, slot), job_before);
+        heap_init(&task->finalizing, offsetof(live_job_t, slot), job_before);
         map_put(&self->tasks, row->id, task);
     }
     task->row = *row;
@@ -115,15 +117,21 @@ bool feeder_uncut(const live_job_t *job)
     return job->chunks_n ? job->chunks_cut < job->chunks_n : job->batches_n == 0;
 }
 
+/* A job starts to finalize when nothing of it waits, so it is in neither heap when this changes. */
+static heap_t *heap_of(const live_job_t *job)
+{
+    return job->state == JOB_FINALIZING ? &job->task->finalizing : &job->task->jobs;
+}
+
 /* In its task's heap exactly while there is something to dispatch. */
 static void settle(live_job_t *job)
 {
     bool wanted = job->ready_first || feeder_uncut(job);
-    bool there = heap_has(&job->task->jobs, job);
+    bool there = heap_has(heap_of(job), job);
     if (wanted && !there) {
-        heap_add(&job->task->jobs, job);
+        heap_add(heap_of(job), job);
     } else if (!wanted && there) {
-        heap_remove(&job->task->jobs, job);
+        heap_remove(heap_of(job), job);
     }
 }
 
@@ -172,7 +180,7 @@ void feeder_job_remove(feeder_t *self, live_job_t *job)
         }
         free(found);
     }
-    heap_remove(&job->task->jobs, job);
+    heap_remove(heap_of(job), job);
     job->task->items_waiting -= job->items_total - job->items_cut;
     map_remove(&self->jobs, job->id);
     if (job->row) {
@@ -230,6 +238,11 @@ double feeder_job_rate(const live_job_t *job, int64_t now)
 live_job_t *feeder_best(const live_task_t *task)
 {
     return heap_top(&task->jobs);
+}
+
+live_job_t *feeder_best_finalize(const live_task_t *task)
+{
+    return heap_top(&task->finalizing);
 }
 
 /* -- batches

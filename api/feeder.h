@@ -23,7 +23,8 @@ typedef struct {
     uint32_t flags; /* TASK_USER, ... of a built-in; TASK_USER for one announced by a worker */
     int64_t soft_ms, hard_ms;
     int64_t memory_bytes;
-    heap_t jobs;            /* live_job_t with something to dispatch, best first */
+    heap_t jobs;            /* live_job_t with a batch to dispatch, best first */
+    heap_t finalizing;      /* live_job_t with a finalize to dispatch: another kind of ticket */
     uint64_t items_waiting; /* not yet cut, over all its jobs */
 } live_task_t;
 
@@ -51,7 +52,7 @@ struct live_job {
     uint32_t batches_dead;
     uint64_t items_total, items_cut;
     live_batch_t *ready_first, *ready_last;
-    heap_slot_t slot;  /* in task->jobs */
+    heap_slot_t slot;  /* in task->jobs or task->finalizing */
     job_row_t *row;    /* parameters, header and the like, loaded at the first dispatch */
     uint64_t rate[12]; /* items finished in each of the last 12 spans of 5 s */
     int64_t rate_span, rate_since;
@@ -93,8 +94,9 @@ live_batch_t *feeder_ready(const live_job_t *job);
 void feeder_job_items(live_job_t *job, int64_t now, uint64_t items_n);
 double feeder_job_rate(const live_job_t *job, int64_t now);
 
-/* The best job of the task; NULL if it has nothing to dispatch. */
+/* The best job of the task with a batch to dispatch, with a finalize; NULL if there is none. */
 live_job_t *feeder_best(const live_task_t *task);
+live_job_t *feeder_best_finalize(const live_task_t *task);
 bool feeder_job_before(const live_job_t *a, const live_job_t *b);
 
 /* The batch whose deadline is first; NULL if none. */
