@@ -310,8 +310,9 @@ static void give_back_unsent(core_t *self)
     size_t n = self->unsent_n;
     for (size_t i = 0; i < n; i++) {
         owed_t what = self->unsent[i];
-        capacity_t *capacity = &self->brokers[what.broker].capacity;
-        capacity_undeliverable(capacity, capacity->seq);
+        if (self->brokers[what.broker].up) {
+            core_broker_hello(self, what.broker); /* it would be counted as on its way for ever */
+        }
         core_give_back(self, what.batch, what.attempt);
     }
     self->unsent_n = 0;
