@@ -95,6 +95,9 @@ bool sim_api_all_ended(sim_t *sim);
 void sim_api_watch(sim_t *sim); /* progress and cancelled jobs, now */
 void sim_api_count(sim_t *sim); /* at the end: no execution is missing in `starts` */
 
+/* -- sim_worker.c -- */
+bool sim_worker_busy(const node_t *node);
+
 /* -- sim_check.c -- */
 void journal_open(sim_t *sim);
 void journal_close(sim_t *sim);

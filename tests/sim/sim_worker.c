@@ -256,6 +256,17 @@ static int64_t next_at(node_t *node)
     return worker_core_next_at(of(node)->core, node->sim->now);
 }
 
+bool sim_worker_busy(const node_t *node)
+{
+    const worker_t *self = node->self;
+    for (int i = 0; i < SIM_SLOTS; i++) {
+        if (self->children[i].busy) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void end(node_t *node)
 {
     (void)node;

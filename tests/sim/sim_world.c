@@ -381,6 +381,12 @@ void sim_run(uint64_t seed)
     }
     run_until(sim, sim->now + 5000, false);
     sim_api_count(sim);
+    for (int i = 0; i < SIM_WORKERS; i++) {
+        node_t *worker = sim_node(sim, NODE_WORKER, i);
+        if (worker->up && sim_worker_busy(worker)) {
+            sim_fail(sim, "worker %d still runs what nobody wants: no STOP came", i);
+        }
+    }
     tear_down(sim);
     free(sim);
 }
