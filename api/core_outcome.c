@@ -154,6 +154,9 @@ void core_on_result(core_t *self, int broker, const uint8_t *peer, const msg_res
         reply.why = "another store";
     } else if (!batch || msg->attempt == 0 || msg->attempt > batch->row.attempt) {
         reply.why = "unknown or terminal";
+    } else if (msg->raw_bytes > UINT32_MAX) {
+        reply.why = "malformed"; /* P30 has 32 bits for it */
+        self->counters.garbage_n++;
     }
     if (reply.why) {
         answer(self, broker, peer, &reply);
