@@ -10,28 +10,21 @@
 #include "api/core.h"
 #include "api/http/server.h"
 #include "common/clock.h"
+#include "common/lines.h"
 #include "common/link.h"
 #include "common/log.h"
 #include "common/loop.h"
 
-enum { MESSAGES_A_TURN = 64, DRAIN_MS = 200 };
+enum { DRAIN_MS = 200 };
 
 typedef struct api api_t;
-typedef struct {
-    api_t *api;
-    int number;
-    link_t *link;
-    loop_watch_t *watch;
-} line_t; /* to one broker */
-
 struct api {
     loop_t *loop;
     store_t *store;
     core_t *core;
     http_t *http;
     loop_timer_t *timer, *stop_timer;
-    line_t lines[CORE_BROKERS_MAX];
-    int lines_n;
+    lines_t *lines;
     err_t err; /* why the loop was stopped */
     char reason[256];
 };
@@ -39,7 +32,7 @@ struct api {
 static bool send_frames(void *context, int broker, frames_t *frames)
 {
     api_t *self = context;
-    return link_send(self->lines[broker].link, NULL, frames);
+    return lines_send(self->lines, broker, frames);
 }
 
 /* The core's clock stands still inside a turn; this sets it at the first event of one. */
@@ -48,18 +41,11 @@ static void tick(api_t *self)
     core_clock(self->core, loop_now_ms(self->loop), clock_wall_ms());
 }
 
-static void on_messages(void *context)
+static void on_message(void *context, int broker, frames_t *frames)
 {
-    line_t *line = context;
-    tick(line->api);
-    frames_t frames = {0};
-    for (int i = 0; i < MESSAGES_A_TURN; i++) {
-        if (!link_receive(line->link, NULL, &frames)) {
-            return;
-        }
-        core_receive(line->api->core, line->number, &frames);
-    }
-    loop_again(line->api->loop);
+    api_t *self = context;
+    tick(self);
+    core_receive(self->core, broker, frames);
 }
 
 static void on_timer(void *context)
@@ -102,33 +88,6 @@ static void on_signal(void *context, int number)
         http_drain(self->http);
         loop_timer_arm(self->stop_timer, loop_now_ms(self->loop) + DRAIN_MS);
     }
-}
-
-static err_t connect_brokers(api_t *self, const config_t *config)
-{
-    if (config->brokers.n > CORE_BROKERS_MAX) {
-        return err_set(ERR_CONFIG, "brokers: at most %d, not %d", CORE_BROKERS_MAX,
-                       config->brokers.n);
-    }
-    for (int i = 0; i < config->brokers.n; i++) {
-        const char *endpoint = config->brokers.items[i];
-        if (!link_is_loopback(endpoint) && !config->insecure) {
-            return err_set(
-                ERR_CONFIG,
-                "brokers: %s is beyond loopback and there are no keys; add --insecure if the "
-                "network is private",
-                endpoint);
-        }
-        line_t *line = &self->lines[i];
-        *line = (line_t){.api = self, .number = i};
-        err_t err = link_connect(&line->link, endpoint);
-        if (err) {
-            return err;
-        }
-        self->lines_n = i + 1;
-        line->watch = loop_watch_socket(self->loop, link_socket(line->link), on_messages, line);
-    }
-    return ERR_OK;
 }
 
 static err_t open_core(api_t *self, const config_t *config)
@@ -185,7 +144,7 @@ static err_t set_up(api_t *self, const config_t *config)
         err = open_core(self, config);
     }
     if (!err) {
-        err = connect_brokers(self, config);
+        err = lines_open(&self->lines, self->loop, config, on_message, self);
     }
     if (!err) {
         err = open_http(self, config);
@@ -196,10 +155,7 @@ static err_t set_up(api_t *self, const config_t *config)
 static void tear_down(api_t *self)
 {
     http_close(&self->http);
-    for (int i = 0; i < self->lines_n; i++) {
-        loop_unwatch(self->loop, &self->lines[i].watch);
-        link_destroy(&self->lines[i].link);
-    }
+    lines_close(&self->lines);
     core_destroy(&self->core);
     store_close(&self->store);
     loop_timer_destroy(&self->stop_timer);
@@ -216,7 +172,7 @@ err_t api_run(const config_t *config)
         loop_on_turn(self.loop, on_turn, &self);
         loop_on_signal(self.loop, on_signal, &self);
         log_info("api.ready", "url=%s store=\"%s\" schema=%d brokers=%d", http_url(self.http),
-                 config->data, store_schema_version(self.store), self.lines_n);
+                 config->data, store_schema_version(self.store), lines_n(self.lines));
         loop_run(self.loop);
         err = self.err ? err_set(self.err, "%s", self.reason) : ERR_OK;
         if (!err) {

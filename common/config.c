@@ -480,6 +480,21 @@ log_level_t config_log_level(const config_t *self)
     return (log_level_t)level_of(self->log_level);
 }
 
+/* A worker's name must outlive its process, or its rate limit would not: the host's. Two on one
+ * host are told so by the lock. */
+static void default_name(config_t *config, char role)
+{
+    buffer_t name = {0};
+    char host[65] = "";
+    if (role == 'W' && gethostname(host, sizeof host - 1) == 0 && host[0]) {
+        buffer_printf(&name, "%s", host);
+    } else {
+        buffer_printf(&name, "%s-%d", program_of(role), (int)getpid());
+    }
+    free(config->name);
+    config->name = (char *)name.data;
+}
+
 /* Defaults that depend on the process, and checks that bounds cannot say. */
 static err_t finish(config_t *config, char role)
 {
@@ -488,10 +503,13 @@ static err_t finish(config_t *config, char role)
                        config->log_level);
     }
     if (!*config->name) {
-        buffer_t name = {0};
-        buffer_printf(&name, "%s-%d", program_of(role), (int)getpid());
-        free(config->name);
-        config->name = (char *)name.data;
+        default_name(config, role);
+    }
+    if (config->brokers.n == 0 && role != 'B') {
+        config->brokers.items = mem_grow(config->brokers.items, sizeof *config->brokers.items);
+        config->brokers.items[0] =
+            mem_text(role == 'W' ? "tcp://127.0.0.1:7602" : "tcp://127.0.0.1:7601");
+        config->brokers.n = 1;
     }
     for (const char *at = config->name; *at; at++) {
         /* It becomes a part of lists on the wire and of the worker's directory. */

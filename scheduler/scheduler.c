@@ -7,48 +7,31 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "common/lines.h"
 #include "common/link.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "scheduler/core.h"
 
-enum { MESSAGES_A_TURN = 64 };
-
 typedef struct glue glue_t;
-typedef struct {
-    glue_t *glue;
-    int number;
-    link_t *link;
-    loop_watch_t *watch;
-} line_t;
-
 struct glue {
     loop_t *loop;
     loop_timer_t *timer;
     zones_t *zones;
     scheduler_core_t *core;
-    line_t lines[SCHEDULER_BROKERS_MAX];
-    int lines_n;
+    lines_t *lines;
 };
 
 static bool send_frames(void *context, int broker, frames_t *frames)
 {
     glue_t *self = context;
-    return link_send(self->lines[broker].link, NULL, frames);
+    return lines_send(self->lines, broker, frames);
 }
 
-static void on_messages(void *context)
+static void on_message(void *context, int broker, frames_t *frames)
 {
-    line_t *line = context;
-    frames_t frames = {0};
-    for (int i = 0; i < MESSAGES_A_TURN; i++) {
-        if (!link_receive(line->link, NULL, &frames)) {
-            return;
-        }
-        scheduler_core_receive(line->glue->core, line->number, &frames,
-                               loop_now_ms(line->glue->loop));
-    }
-    loop_again(line->glue->loop);
+    glue_t *self = context;
+    scheduler_core_receive(self->core, broker, frames, loop_now_ms(self->loop));
 }
 
 static void on_timer(void *context)
@@ -70,33 +53,6 @@ static void on_signal(void *context, int number)
         log_info("scheduler.stopping", "signal=%s", strsignal(number));
         loop_stop(self->loop, 0);
     }
-}
-
-static err_t connect_brokers(glue_t *self, const config_t *config)
-{
-    if (config->brokers.n == 0 || config->brokers.n > SCHEDULER_BROKERS_MAX) {
-        return err_set(ERR_CONFIG, "brokers: name 1 to %d frontends of brokers, not %d",
-                       SCHEDULER_BROKERS_MAX, config->brokers.n);
-    }
-    for (int i = 0; i < config->brokers.n; i++) {
-        const char *endpoint = config->brokers.items[i];
-        if (!link_is_loopback(endpoint) && !config->insecure) {
-            return err_set(
-                ERR_CONFIG,
-                "brokers: %s is beyond loopback and there are no keys; add --insecure if the "
-                "network is private",
-                endpoint);
-        }
-        self->lines[i] = (line_t){.glue = self, .number = i};
-        err_t err = link_connect(&self->lines[i].link, endpoint);
-        if (err) {
-            return err;
-        }
-        self->lines_n = i + 1;
-        self->lines[i].watch = loop_watch_socket(self->loop, link_socket(self->lines[i].link),
-                                                 on_messages, &self->lines[i]);
-    }
-    return ERR_OK;
 }
 
 static err_t open_core(glue_t *self, const config_t *config)
@@ -124,23 +80,20 @@ err_t scheduler_run(const config_t *config)
     glue_t self = {0};
     self.loop = loop_new();
     self.timer = loop_timer_new(self.loop, on_timer, &self);
-    err_t err = connect_brokers(&self, config);
+    err_t err = lines_open(&self.lines, self.loop, config, on_message, &self);
     if (!err) {
         err = open_core(&self, config);
     }
     if (!err) {
         loop_on_turn(self.loop, on_turn, &self);
         loop_on_signal(self.loop, on_signal, &self);
-        log_info("scheduler.ready", "brokers=%d", self.lines_n);
+        log_info("scheduler.ready", "brokers=%d", lines_n(self.lines));
         loop_run(self.loop);
         log_info("scheduler.stopped", "");
     }
     scheduler_core_destroy(&self.core);
     zones_destroy(&self.zones);
-    for (int i = 0; i < self.lines_n; i++) {
-        loop_unwatch(self.loop, &self.lines[i].watch);
-        link_destroy(&self.lines[i].link);
-    }
+    lines_close(&self.lines);
     loop_timer_destroy(&self.timer);
     loop_destroy(&self.loop);
     link_shutdown();

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/lines.h"
 #include "common/link.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -19,19 +20,11 @@
 #include "worker/state_dir.h"
 
 enum {
-    MESSAGES_A_TURN = 64,
     SAMPLE_MS = 1000,
     LAST_WORDS_MS = 100, /* sockets close without lingering: BYE and what was handed back need it */
 };
 
 typedef struct worker worker_t;
-typedef struct {
-    worker_t *worker;
-    int number;
-    link_t *link;
-    loop_watch_t *watch;
-} line_t;
-
 struct worker {
     loop_t *loop;
     loop_timer_t *timer;
@@ -41,8 +34,8 @@ struct worker {
     monitor_t *monitor;
     state_dir_t *state_dir;
     start_log_t *start_log;
-    line_t lines[WORKER_BROKERS_MAX];
-    int lines_n, slots;
+    lines_t *lines;
+    int slots;
     int64_t sample_at, stop_at;
 };
 
@@ -51,7 +44,7 @@ struct worker {
 static bool send_frames(void *context, int broker, frames_t *frames)
 {
     worker_t *self = context;
-    return link_send(self->lines[broker].link, NULL, frames);
+    return lines_send(self->lines, broker, frames);
 }
 
 /* The boot clock of this moment, not now_ms moved by an offset: the machine may have slept since
@@ -95,17 +88,10 @@ static void note(void *context, bool degraded, const char *event, const char *pa
 
 /* -- events: each is told the time of its own moment, so that starts are not dated back -- */
 
-static void on_messages(void *context)
+static void on_message(void *context, int broker, frames_t *frames)
 {
-    line_t *line = context;
-    frames_t frames = {0};
-    for (int i = 0; i < MESSAGES_A_TURN; i++) {
-        if (!link_receive(line->link, NULL, &frames)) {
-            return;
-        }
-        worker_core_receive(line->worker->core, line->number, &frames, clock_now_ms());
-    }
-    loop_again(line->worker->loop);
+    worker_t *self = context;
+    worker_core_receive(self->core, broker, frames, clock_now_ms());
 }
 
 static void on_pool_event(void *context, const pool_event_t *event)
@@ -208,42 +194,7 @@ static err_t open_files(worker_t *self, const config_t *config)
     if (!err) {
         err = start_log_open(&self->start_log, state_dir_path(self->state_dir));
     }
-    char unnamed[32];
-    snprintf(unnamed, sizeof unnamed, "worker-%d", (int)getpid());
-    if (!err && strcmp(config->name, unnamed) == 0) {
-        log_warn(
-            "worker.unnamed",
-            "state=%s detail=\"without --name the next start knows nothing of the rate limit's "
-            "past\"",
-            config->state);
-    }
     return err;
-}
-
-static err_t connect_brokers(worker_t *self, const config_t *config)
-{
-    if (config->brokers.n == 0 || config->brokers.n > WORKER_BROKERS_MAX) {
-        return err_set(ERR_CONFIG, "brokers: name 1 to %d backends of brokers, not %d",
-                       WORKER_BROKERS_MAX, config->brokers.n);
-    }
-    for (int i = 0; i < config->brokers.n; i++) {
-        const char *endpoint = config->brokers.items[i];
-        if (!link_is_loopback(endpoint) && !config->insecure) {
-            return err_set(ERR_CONFIG,
-                           "brokers: %s is beyond loopback and there are no keys; add --insecure "
-                           "if the network is private",
-                           endpoint);
-        }
-        self->lines[i] = (line_t){.worker = self, .number = i};
-        err_t err = link_connect(&self->lines[i].link, endpoint);
-        if (err) {
-            return err;
-        }
-        self->lines_n = i + 1;
-        self->lines[i].watch = loop_watch_socket(self->loop, link_socket(self->lines[i].link),
-                                                 on_messages, &self->lines[i]);
-    }
-    return ERR_OK;
 }
 
 /* Starts that this name has made before, mapped from the boot clock to the core's. */
@@ -345,7 +296,7 @@ static err_t worker_open(worker_t *self, const config_t *config)
     self->monitor = monitor_new("");
     self->loop = loop_new();
     self->timer = loop_timer_new(self->loop, on_timer, self);
-    err = connect_brokers(self, config);
+    err = lines_open(&self->lines, self->loop, config, on_message, self);
     if (!err) {
         err = open_core(self, &options);
     }
@@ -362,10 +313,7 @@ static void worker_close(worker_t *self)
 {
     if (self->loop) {
         loop_unwatch(self->loop, &self->pool_watch);
-        for (int i = 0; i < self->lines_n; i++) {
-            loop_unwatch(self->loop, &self->lines[i].watch);
-            link_destroy(&self->lines[i].link);
-        }
+        lines_close(&self->lines);
         loop_timer_destroy(&self->timer);
         loop_destroy(&self->loop);
     }
@@ -382,7 +330,7 @@ err_t worker_run(const config_t *config, int *exit_code)
     worker_t self = {0};
     err_t err = worker_open(&self, config);
     if (!err) {
-        log_info("worker.ready", "slots=%d brokers=%d state=%s", self.slots, self.lines_n,
+        log_info("worker.ready", "slots=%d brokers=%d state=%s", self.slots, lines_n(self.lines),
                  config->state);
         *exit_code = loop_run(self.loop);
         log_info("worker.stopped", "exit=%d", *exit_code);

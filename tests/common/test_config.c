@@ -63,7 +63,8 @@ START_TEST(test_defaults_are_the_rows_of_the_table)
     ck_assert_int_eq(LOAD('W'), ERR_OK);
     ck_assert_int_eq(config.heartbeat, 1000);
     ck_assert_int_eq(config.slots, 1);
-    ck_assert_int_eq(config.brokers.n, 0);
+    ck_assert_int_eq(config.brokers.n, 1); /* where a broker of the defaults listens */
+    ck_assert_str_eq(config.brokers.items[0], "tcp://127.0.0.1:7602");
     ck_assert(!config.insecure);
     ck_assert_int_eq(strncmp(config.name, "worker-", 7), 0);
     ck_assert_int_eq(strncmp(config.state, "stint-worker-worker-", 20), 0);
