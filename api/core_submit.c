@@ -375,11 +375,11 @@ void core_remove_aborted(core_t *self)
     if (err && err != ERR_NOT_FOUND) {
         return;
     }
-    if (err || !more) {
-        self->aborted_n--;
+    if (err) {
+        self->aborted_n--; /* gone, and committed: a removal of this turn may be rolled back */
     }
     self->urgent = true;
-    self->more = self->aborted_n > 0;
+    self->more = self->more || self->aborted_n > 0;
 }
 
 /* -- cancel
