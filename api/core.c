@@ -346,6 +346,8 @@ static err_t roll_back(core_t *self, err_t why)
         self->brokers[i].up = false; /* what was counted as sent was not: begin anew */
     }
     self->beat_at = self->now;
+    peers_destroy(&self->peers); /* the rows of a HELLO are gone: brokers pass it on again (P10) */
+    self->peers = peers_new();
     return core_load(self);
 }
 

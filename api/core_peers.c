@@ -78,8 +78,11 @@ static err_t announce(core_t *self, const peer_t *peer, const msg_hello_t *msg)
     if (err) {
         return err;
     }
+    enum { MOST = 64 };
+    task_row_t seen[MOST];
+    uint32_t seen_n = 0;
     err = store_worker_seen(self->store, &worker, self->wall);
-    for (uint32_t i = 0; i < msg->tasks_n && !err; i++) {
+    for (uint32_t i = 0; i < msg->tasks_n && i < MOST && !err; i++) {
         const wire_task_offer_t *offer = &msg->tasks[i];
         char name[65];
         str_copy(name, sizeof name, offer->name);
@@ -95,11 +98,13 @@ static err_t announce(core_t *self, const peer_t *peer, const msg_hello_t *msg)
         memcpy(row.name, name, sizeof row.name);
         str_copy(row.finalize, sizeof row.finalize, offer->finalize);
         err = store_task_seen(self->store, &row, self->wall);
-        if (!err) {
-            feeder_task_put(self->feeder, &row);
-        }
+        seen[seen_n++] = row;
     }
-    return core_verb_end(self, err);
+    err = core_verb_end(self, err);
+    for (uint32_t i = 0; i < seen_n && !err; i++) {
+        feeder_task_put(self->feeder, &seen[i]);
+    }
+    return err;
 }
 
 void core_on_hello(core_t *self, int broker, const uint8_t *peer_id, const msg_hello_t *msg)
