@@ -1,0 +1,215 @@
+/* feeder: the order of work, the deadlines, and memory that is let go of whole. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/feeder.h"
+
+static feeder_t *feeder;
+static live_task_t *task;
+
+static void open_it(void)
+{
+    feeder = feeder_new();
+    task_row_t row = {.id = 3, .name = "noop"};
+    task = feeder_task_put(feeder, &row);
+}
+
+static void close_it(void)
+{
+    feeder_destroy(&feeder);
+    ck_assert_ptr_null(feeder);
+}
+
+static live_job_t *job_of(uint64_t id, int priority, uint32_t chunks_n)
+{
+    job_row_t row = {.id = id,
+                     .task_id = 3,
+                     .state = JOB_PENDING,
+                     .priority = priority,
+                     .chunks_n = chunks_n,
+                     .items_total = chunks_n * UINT64_C(100)};
+    return feeder_job_add(feeder, &row);
+}
+
+/* The job's next chunk as a leased batch. */
+static live_batch_t *cut(live_job_t *job, uint64_t id, int64_t deadline)
+{
+    batch_row_t row = {.id = id,
+                       .job = job->id,
+                       .state = BATCH_LEASED,
+                       .chunks_n = 1,
+                       .items_n = 100,
+                       .attempt = 1};
+    job->state = JOB_PROCESSING;
+    feeder_cut(feeder, job, &row);
+    live_batch_t *batch = feeder_batch_add(feeder, job, &row);
+    feeder_batch_until(feeder, batch, deadline);
+    return batch;
+}
+
+START_TEST(test_priority_then_age)
+{
+    live_job_t *b = job_of(20, 0, 1), *a = job_of(10, 0, 1), *c = job_of(30, 5, 1);
+    live_job_t *order[] = {c, a, b};
+    for (int i = 0; i < 3; i++) {
+        ck_assert_ptr_eq(feeder_best(task), order[i]);
+        feeder_job_remove(feeder, order[i]);
+    }
+    ck_assert_ptr_null(feeder_best(task));
+}
+END_TEST
+
+START_TEST(test_job_is_offered_exactly_while_there_is_something_to_dispatch)
+{
+    live_job_t *job = job_of(1, 0, 2);
+    ck_assert_uint_eq(task->items_waiting, 200);
+    live_batch_t *first = cut(job, 11, 50);
+    ck_assert_ptr_eq(feeder_best(task), job);
+    live_batch_t *second = cut(job, 12, 60);
+    ck_assert_ptr_null(feeder_best(task));
+    ck_assert_uint_eq(task->items_waiting, 0);
+    feeder_batch_ready(feeder, second);
+    ck_assert_ptr_eq(feeder_best(task), job);
+    ck_assert_ptr_eq(feeder_ready(job), second);
+    feeder_batch_remove(feeder, second);
+    ck_assert_ptr_null(feeder_best(task));
+    feeder_batch_remove(feeder, first);
+    ck_assert_uint_eq(job->batches_live, 0);
+}
+END_TEST
+
+START_TEST(test_job_without_items_has_one_batch_of_nothing)
+{
+    live_job_t *job = job_of(1, 0, 0);
+    ck_assert(feeder_uncut(job));
+    batch_row_t row = {.id = 11, .job = 1};
+    feeder_cut(feeder, job, &row);
+    ck_assert(!feeder_uncut(job));
+}
+END_TEST
+
+START_TEST(test_finalize_waits_beside_the_batches_of_other_jobs)
+{
+    live_job_t *old = job_of(1, 9, 1), *young = job_of(2, 0, 1);
+    feeder_batch_remove(feeder, cut(old, 11, 5));
+    old->state = JOB_FINALIZING;
+    batch_row_t row = {.id = 12, .job = 1, .is_finalize = true, .state = BATCH_READY};
+    live_batch_t *finalize = feeder_batch_add(feeder, old, &row);
+    feeder_batch_ready(feeder, finalize);
+    ck_assert_ptr_eq(feeder_best(task), young);
+    ck_assert_ptr_eq(feeder_best_finalize(task), old);
+    feeder_batch_until(feeder, finalize, 9);
+    ck_assert_ptr_null(feeder_best_finalize(task));
+}
+END_TEST
+
+START_TEST(test_ready_batches_of_a_job_leave_in_the_order_they_came)
+{
+    live_job_t *job = job_of(1, 0, 3);
+    live_batch_t *it[3];
+    for (int i = 0; i < 3; i++) {
+        it[i] = cut(job, 11 + (uint64_t)i, 50);
+    }
+    static const int order[] = {1, 0, 2};
+    for (int i = 0; i < 3; i++) {
+        feeder_batch_ready(feeder, it[order[i]]);
+        feeder_batch_ready(feeder, it[order[i]]); /* again: no effect */
+    }
+    feeder_batch_until(feeder, it[0], 9); /* from the middle */
+    ck_assert_ptr_eq(feeder_ready(job), it[1]);
+    feeder_batch_until(feeder, it[1], 9);
+    ck_assert_ptr_eq(feeder_ready(job), it[2]);
+    feeder_batch_until(feeder, it[2], 9);
+    ck_assert_ptr_null(feeder_ready(job));
+}
+END_TEST
+
+START_TEST(test_due_is_the_first_deadline)
+{
+    live_job_t *job = job_of(1, 0, 3);
+    live_batch_t *a = cut(job, 11, 70), *b = cut(job, 12, 50);
+    ck_assert_ptr_eq(feeder_due(feeder), b);
+    feeder_batch_until(feeder, b, 90);
+    ck_assert_ptr_eq(feeder_due(feeder), a);
+    feeder_batch_ready(feeder, a);
+    ck_assert_ptr_eq(feeder_due(feeder), b);
+    feeder_counts_t counts = feeder_counts(feeder);
+    ck_assert_uint_eq(counts.leased, 2);
+    a->row.state = BATCH_READY;
+    b->row.state = BATCH_RETRYING;
+    counts = feeder_counts(feeder);
+    ck_assert_uint_eq(counts.ready, 1);
+    ck_assert_uint_eq(counts.retrying, 1);
+}
+END_TEST
+
+START_TEST(test_job_goes_with_all_its_batches_and_no_others)
+{
+    live_job_t *job = job_of(1, 0, 3), *other = job_of(2, 0, 2);
+    (void)cut(job, 11, 5);
+    feeder_batch_ready(feeder, cut(job, 12, 5));
+    live_batch_t *stays = cut(other, 21, 7);
+    feeder_job_remove(feeder, job);
+    ck_assert_ptr_null(feeder_job(feeder, 1));
+    ck_assert_ptr_null(feeder_batch(feeder, 11));
+    ck_assert_ptr_null(feeder_batch(feeder, 12));
+    ck_assert_ptr_eq(feeder_due(feeder), stays);
+    ck_assert_ptr_eq(feeder_best(task), other);
+    ck_assert_uint_eq(task->items_waiting, 100);
+    ck_assert_uint_eq(feeder_jobs_n(feeder), 1);
+}
+END_TEST
+
+START_TEST(test_rate_is_that_of_the_last_minute)
+{
+    live_job_t *job = job_of(1, 0, 1);
+    int64_t at = 1000000;
+    ck_assert_double_eq(feeder_job_rate(job, at), 0);
+    for (int i = 0; i < 120; i++, at += 1000) {
+        feeder_job_items(job, at, 50);
+    }
+    double rate = feeder_job_rate(job, at - 1);
+    ck_assert_msg(rate > 48 && rate < 53, "%f", rate);
+    ck_assert_double_eq(feeder_job_rate(job, at + 61000), 0);
+}
+END_TEST
+
+START_TEST(test_task_is_found_by_name_and_refreshed_in_place)
+{
+    task_row_t row = {.id = 3, .name = "noop", .max_attempts = 7};
+    ck_assert_ptr_eq(feeder_task_put(feeder, &row), task);
+    ck_assert_uint_eq(task->row.max_attempts, 7);
+    ck_assert_ptr_eq(feeder_task(feeder, "noop", 4), task);
+    ck_assert_ptr_null(feeder_task(feeder, "noopx", 5));
+    ck_assert_ptr_null(feeder_task(feeder, "noo", 3));
+    ck_assert_ptr_eq(feeder_task_by_id(feeder, 3), task);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        test_priority_then_age,
+        test_job_is_offered_exactly_while_there_is_something_to_dispatch,
+        test_job_without_items_has_one_batch_of_nothing,
+        test_finalize_waits_beside_the_batches_of_other_jobs,
+        test_ready_batches_of_a_job_leave_in_the_order_they_came,
+        test_due_is_the_first_deadline,
+        test_job_goes_with_all_its_batches_and_no_others,
+        test_rate_is_that_of_the_last_minute,
+        test_task_is_found_by_name_and_refreshed_in_place,
+    };
+    Suite *suite = suite_create("feeder");
+    TCase *rules = tcase_create("rules");
+    tcase_add_checked_fixture(rules, open_it, close_it);
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+        tcase_add_test(rules, tests[i]);
+    }
+    suite_add_tcase(suite, rules);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
