@@ -127,8 +127,10 @@ class Addresses(FleetTest):
         self.problem(post("crash", [1]), 422, "invalid", "task")                # only with --test-tasks
         self.problem(upload(HEADER), 422, "invalid", None, "no items")
         self.problem(upload(b""), 422, "invalid")
-        self.problem(upload(b"txn_id,ts,src,dst,amount\nT1,2024-02-29,A,B,7\n"), 422, "invalid", "header", "ccy")
-        self.problem(upload(b"no header at all\n"), 422, "invalid", "header")
+        for text, word in ((b"txn_id,ts,src,dst,amount\nT1,2024-02-29,A,B,7\n", "ccy"), (b"no header at all\n", "no header")):
+            answer = upload(text)
+            self.problem(answer, 422, "invalid", None, "E_HEADER.*" + word)
+            self.assertEqual([1], [e.get("line") for e in answer.json["errors"]], answer)
         self.problem(upload(body, kind="image/png"), 415, "unsupported_media_type")
         self.problem(self.fleet.request("POST", "/batch-jobs/submit?task=noop", b"[1, 2", {"Content-Type": "application/json"}),
                      400, "malformed")

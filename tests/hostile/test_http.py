@@ -226,8 +226,15 @@ class Hostile(FleetTest):
 
     def test_pathological_rows_are_counted_not_fatal(self):
         header = b"txn_id,ts,src,dst,amount,ccy\n"
-        rows = [b'"' * 60000, b"," * 60000,     # the second is blank: an item, not a row b"\0" * 1000, b"T,2024-02-29,A,B," + b"9" * 60000 + b",GBP", b"x" * 200000,
-                b'"unclosed,2024-02-29,A,B,7.00,GBP', b"T\xe9,2024-02-29,A,B,7.00,GBP", b"T,9999-99-99,A,B,7.00,GBP", b"T,2024-02-29,A,B,1e3,GBP"]
+        rows = [b'"' * 60000,
+                b"," * 60000,                       # blank: an item, but no row
+                b"\0" * 1000,
+                b"T,2024-02-29,A,B," + b"9" * 60000 + b",GBP",
+                b"x" * 200000,
+                b'"unclosed,2024-02-29,A,B,7.00,GBP',
+                b"T\xe9,2024-02-29,A,B,7.00,GBP",
+                b"T,9999-99-99,A,B,7.00,GBP",
+                b"T,2024-02-29,A,B,1e3,GBP"]
         job = self.fleet.upload(header + b"\n".join(rows * 5) + b"\n")
         end = self.fleet.finished(job, "failed")
         self.assertEqual((45, 40, "E_TOO_MANY_BAD"), (end["items_total"], end["items_failed"], end["error"]["code"]))
