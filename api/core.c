@@ -300,6 +300,9 @@ static void beat(core_t *self)
         if (space > (uint64_t)16 << 20) {
             store_reserve(self->store, true);
             self->full = false;
+            for (int i = 0; i < self->options.brokers_n; i++) {
+                core_broker_hello(self, i); /* they pass on the HELLOs that were not noted */
+            }
             log_info("store.room_again", "free_bytes=%llu", (unsigned long long)space);
         }
     }
@@ -345,7 +348,7 @@ static err_t roll_back(core_t *self, err_t why)
     for (int i = 0; i < self->options.brokers_n; i++) {
         self->brokers[i].up = false; /* what was counted as sent was not: begin anew */
     }
-    self->beat_at = self->now;
+    self->beat_at = self->now + (why == ERR_FULL ? self->options.heartbeat_ms : 0);
     peers_destroy(&self->peers); /* the rows of a HELLO are gone: brokers pass it on again (P10) */
     self->peers = peers_new();
     return core_load(self);

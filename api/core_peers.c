@@ -113,8 +113,8 @@ void core_on_hello(core_t *self, int broker, const uint8_t *peer_id, const msg_h
         self->counters.garbage_n++;
         return;
     }
-    if (late(self, peer_id, msg->name)) {
-        return;
+    if (self->full || late(self, peer_id, msg->name)) {
+        return; /* a full store cannot note it; brokers are asked again when there is room */
     }
     /* The tasks come with a HELLO; a heartbeat may have made the peer known before. */
     const peer_t *before = peers_find(self->peers, peer_id);
