@@ -154,6 +154,9 @@ static err_t set_up(api_t *self, const config_t *config)
 
 static void tear_down(api_t *self)
 {
+    if (self->core) {
+        core_cancel_waiting(self->core); /* while the requests that wait are still there */
+    }
     http_close(&self->http);
     lines_close(&self->lines);
     core_destroy(&self->core);

@@ -127,14 +127,19 @@ static void run_after(core_t *self, err_t err)
     }
 }
 
+void core_cancel_waiting(core_t *self)
+{
+    core_submissions_break(self);
+    run_after(self, ERR_CANCELLED);
+}
+
 void core_destroy(core_t **self_ref)
 {
     core_t *self = *self_ref;
     if (!self) {
         return;
     }
-    core_submissions_break(self);
-    run_after(self, ERR_CANCELLED);
+    core_cancel_waiting(self);
     for (size_t i = 0; i < self->owed_n; i++) {
         frames_free(&self->owed[i].frames);
     }
@@ -356,6 +361,21 @@ static err_t roll_back(core_t *self, err_t why)
 
 /* While the disk is full nothing is begun of its own accord: it would fail, be rolled back and
  * begin again at once. What workers report is still tried. */
+/* After a cleanup, between turns: some free pages go back to the file system each time. */
+static void give_back_pages(core_t *self)
+{
+    bool more = false;
+    if (!self->vacuum || store_in_turn(self->store)) {
+        return;
+    }
+    err_t err = store_vacuum_step(self->store, VACUUM_PAGES, &more);
+    if (err) {
+        log_warn("store.vacuum_failed", "error=%s detail=\"%s\"", err_code(err), err_text());
+    }
+    self->vacuum = !err && more;
+    self->more = self->more || self->vacuum;
+}
+
 static err_t turn(core_t *self)
 {
     self->more = false;
@@ -394,6 +414,7 @@ static err_t turn(core_t *self)
     self->urgent = false;
     send_owed(self);
     run_after(self, ERR_OK);
+    give_back_pages(self);
     return ERR_OK;
 }
 

@@ -59,6 +59,9 @@ CHECKED err_t core_turn(core_t *self);
 int64_t core_next_at(const core_t *self);
 /* Called once: after this turn's commit (ERR_OK), its rollback, or with ERR_CANCELLED by
  * core_destroy. */
+/* Before an end: no turn will follow; every waiting call gets ERR_CANCELLED and open submissions
+ * are broken off. */
+void core_cancel_waiting(core_t *self);
 typedef void (*core_after_t)(void *context, err_t err);
 void core_after_commit(core_t *self, core_after_t call, void *context);
 

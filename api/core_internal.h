@@ -12,6 +12,7 @@ enum {
     UPLOAD_WAIT_BYTES = 4 << 20,
     START_MS = 3000, /* after opening, a HELLO that nobody took is said again soon */
     HELLO_AGAIN_MS = 20,
+    VACUUM_PAGES = 50,
 };
 
 typedef struct {
@@ -55,6 +56,7 @@ struct core {
     bool urgent, more; /* commit now; run again at once */
     err_t lost;        /* why the running turn must be rolled back; ERR_OK = it need not */
     bool full;
+    bool vacuum;           /* a cleanup freed pages */
     int64_t upload_since;  /* core clock; when the running turn got its first upload row */
     uint64_t upload_bytes; /* in the running turn */
     core_submission_t *submissions;

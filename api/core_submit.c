@@ -390,7 +390,9 @@ err_t core_cancel(core_t *self, uint64_t id)
     live_job_t *job = feeder_job(self->feeder, id);
     if (!job) {
         job_row_t row;
-        err_t err = store_read_job(self->store, id, &row);
+        err_t err = store_in_turn(self->store)
+                        ? store_job_get(self->store, id, &row) /* cancelled in this very turn? */
+                        : store_read_job(self->store, id, &row);
         if (err) {
             return err;
         }

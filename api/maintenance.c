@@ -15,7 +15,7 @@ struct maintenance {
     bool jobs_done, pruned;
 };
 
-enum { STEP_CHUNKS = 100, STEP_VACUUM_PAGES = 50, DAY_MS = 86400000, SAMPLE_DAYS = 30 };
+enum { STEP_CHUNKS = 100, DAY_MS = 86400000, SAMPLE_DAYS = 30 };
 
 maintenance_t *maintenance_new(void)
 {
@@ -199,6 +199,7 @@ static void clean_up(maintenance_t *self, core_t *core)
         err = core_verb_end(core, cleanup_step(self, core, &done));
     }
     if (err || done) {
+        core->vacuum = core->vacuum || self->removed_n > 0;
         char report[96];
         snprintf(report, sizeof report, "{\"jobs_removed\":%llu}",
                  (unsigned long long)self->removed_n);

@@ -214,6 +214,7 @@ static void receive_hello(broker_core_t *self, broker_side_t side, const link_id
     err_t err = wire_decode(self->arena, blob_data(frames->head), blob_n(frames->head), &msg);
     const msg_hello_t *hello = &msg.hello;
     const peer_t *before = roster_by_link(self->roster, side, from);
+    bool known = before && before->known;
     bool again = !err && before && hello->incarnation.n == WIRE_PEER_N &&
                  memcmp(before->incarnation, hello->incarnation.p, WIRE_PEER_N) == 0;
     peer_t *peer =
@@ -231,7 +232,9 @@ static void receive_hello(broker_core_t *self, broker_side_t side, const link_id
         peer->hello = blob_ref(frames->head);
     }
     roster_admit(self->roster, peer, awake_ms(self, now_ms));
-    note(self, "joined", peer);
+    if (!again || !known) { /* one that repeats its HELLO has not joined again */
+        note(self, "joined", peer);
+    }
     msg_t ok = {.type = MSG_HELLO_OK};
     ok.hello_ok.incarnation = str_bytes(self->options.incarnation, WIRE_PEER_N);
     ok.hello_ok.heartbeat_ms = self->options.heartbeat_ms;
@@ -297,7 +300,7 @@ static void receive_tickets(broker_core_t *self, peer_t *peer, const frames_t *f
     }
 }
 
-static bool send_to_worker(broker_core_t *self, peer_t *worker, frames_t *frames)
+static bool send_to_worker(broker_core_t *self, peer_t *worker, uint64_t ticket, frames_t *frames)
 {
     if (self->options.test_duplicate) {
         frames_t twin = frames_copy(frames);
@@ -307,6 +310,9 @@ static bool send_to_worker(broker_core_t *self, peer_t *worker, frames_t *frames
     if (!sent) {
         /* Full or gone: its other tickets would fare no better until it speaks again. */
         dispatch_worker_suspend(worker->tickets);
+        if (!self->options.test_duplicate) {
+            dispatch_worker_unsent(worker->tickets, ticket);
+        }
     }
     return sent || self->options.test_duplicate;
 }
@@ -349,7 +355,7 @@ static void receive_dispatch(broker_core_t *self, peer_t *api, frames_t *frames,
         uint8_t route[8];
         wire_ticket_put(route, ticket);
         frames_route(frames, route, sizeof route);
-        if (send_to_worker(self, worker, frames)) {
+        if (send_to_worker(self, worker, ticket, frames)) {
             self->counters.dispatched++;
             return;
         }

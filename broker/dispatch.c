@@ -437,6 +437,16 @@ static uint64_t take(entry_t *entry)
     return ticket->id;
 }
 
+void dispatch_worker_unsent(dispatch_worker_t *worker, uint64_t ticket)
+{
+    for (uint32_t i = 0; i < worker->tickets_n; i++) {
+        if (worker->tickets[i].id == ticket) {
+            worker->tickets[i].used = false;
+        }
+    }
+    dispatch_worker_ended(worker);
+}
+
 void *dispatch_match(dispatch_t *self, str_t task, uint64_t items_n, int64_t now_ms,
                      uint64_t *ticket)
 {

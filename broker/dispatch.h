@@ -37,6 +37,10 @@ void dispatch_worker_ended(dispatch_worker_t *worker);
 /* Its tickets are worth nothing until it names them again. */
 void dispatch_worker_suspend(dispatch_worker_t *worker);
 
+/* A ticket that was taken, but certainly nothing went out on it: it may be used when it is named
+ * again. */
+void dispatch_worker_unsent(dispatch_worker_t *worker, uint64_t ticket);
+
 /* Take a ticket for items_n items of `task`: its worker's owner, or NULL if none is good for the
  * task. One that asks for smaller batches is taken only if there is no other: a batch that was cut
  * once is never cut again (P16). */

@@ -28,6 +28,10 @@ bool str_equal(str_t a, str_t b)
 void str_copy(char *out, size_t size, str_t from)
 {
     size_t n = from.n < size - 1 ? from.n : size - 1;
+    /* Never half a character: what is UTF-8 stays UTF-8. */
+    while (n > 0 && n < from.n && ((unsigned char)from.p[n] & 0xc0) == 0x80) {
+        n--;
+    }
     if (n) {
         memcpy(out, from.p, n);
     }

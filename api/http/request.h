@@ -14,7 +14,7 @@
 #include "api/http/server.h"
 
 enum {
-    TURN_UPLOAD_BYTES = 256 << 10, /* of one upload a turn, after gunzip */
+    TURN_UPLOAD_BYTES = 256 << 10, /* of all uploads in one turn, after gunzip */
     HEAD_BYTES_MAX = 16 << 10,
 };
 
@@ -31,10 +31,11 @@ struct http {
     loop_watch_t *watch;
     loop_timer_t *timer, *sweep;
     char url[300];
-    http_line_t *lines; /* open connections */
-    request_t *suspended;
-    uint64_t turn;
-    uint64_t envelope_bytes; /* of all envelopes being received */
+    http_line_t *lines;                    /* open connections */
+    request_t *suspended, *suspended_last; /* who waited longest first */
+    unsigned uploads_waiting;              /* of them, for their turn */
+    size_t turn_used;                      /* bytes of uploads taken in this turn */
+    uint64_t envelope_bytes;               /* of all envelopes being received */
     int64_t opened_at;
     bool resumed, draining;
 };
@@ -65,8 +66,7 @@ struct request {
     request_t *next, *previous;
     bool waits, for_commit;
     void (*committed)(request_t *self, err_t err);
-    uint64_t turn;
-    size_t turn_used;
+    bool turn_is_mine; /* it waited longest */
 };
 
 /* routes.c */

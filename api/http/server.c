@@ -57,12 +57,11 @@ static void suspend(request_t *self)
 {
     http_t *http = self->http;
     self->waits = true;
-    self->previous = NULL;
-    self->next = http->suspended;
-    if (self->next) {
-        self->next->previous = self;
-    }
-    http->suspended = self;
+    self->turn_is_mine = false;
+    self->next = NULL;
+    self->previous = http->suspended_last;
+    *(self->previous ? &self->previous->next : &http->suspended) = self;
+    http->suspended_last = self;
     MHD_suspend_connection(self->connection);
 }
 
@@ -70,9 +69,8 @@ static void resume(request_t *self)
 {
     http_t *http = self->http;
     *(self->previous ? &self->previous->next : &http->suspended) = self->next;
-    if (self->next) {
-        self->next->previous = self->previous;
-    }
+    *(self->next ? &self->next->previous : &http->suspended_last) = self->previous;
+    http->uploads_waiting -= self->for_commit ? 0 : 1;
     self->waits = self->for_commit = false;
     http->resumed = true;
     MHD_resume_connection(self->connection);
@@ -81,6 +79,7 @@ static void resume(request_t *self)
 void wait_for_turn(request_t *self)
 {
     suspend(self);
+    self->http->uploads_waiting++;
 }
 
 static void on_committed(void *context, err_t err)
@@ -98,13 +97,15 @@ void wait_for_commit(request_t *self, void (*committed)(request_t *self, err_t e
     core_after_commit(self->http->core, on_committed, self);
 }
 
+/* One budget for all: many uploads at a time must not make a turn longer than one does. Who waits
+ * goes first. */
 size_t turn_room(request_t *self)
 {
-    if (self->turn != self->http->turn) {
-        self->turn = self->http->turn;
-        self->turn_used = 0;
+    const http_t *http = self->http;
+    if (http->turn_used >= TURN_UPLOAD_BYTES || (http->uploads_waiting && !self->turn_is_mine)) {
+        return 0;
     }
-    return self->turn_used < TURN_UPLOAD_BYTES ? TURN_UPLOAD_BYTES - self->turn_used : 0;
+    return TURN_UPLOAD_BYTES - http->turn_used;
 }
 
 bool http_wants_turn(const http_t *self)
@@ -119,12 +120,14 @@ bool http_wants_turn(const http_t *self)
 
 void http_turn(http_t *self)
 {
-    self->turn++;
-    for (request_t *at = self->suspended, *next; at; at = next) {
-        next = at->next;
-        if (!at->for_commit) {
-            resume(at);
-        }
+    self->turn_used = 0;
+    request_t *first = self->suspended;
+    while (first && first->for_commit) {
+        first = first->next;
+    }
+    if (first) {
+        resume(first);
+        first->turn_is_mine = true;
     }
     if (self->resumed) {
         run(self); /* at once: it would else wait for its own pipe */
@@ -300,7 +303,6 @@ static void *on_target(void *context, const char *target, struct MHD_Connection 
     self->line = line_of(connection);
     self->connection = connection;
     self->target = mem_text(target);
-    self->turn = UINT64_MAX;
     if (self->line) {
         self->line->request = self;
         self->line->since = loop_now_ms(http->loop);

@@ -114,6 +114,7 @@ static json_t *view_names(const char *names)
             free(name);
         }
         names += n + (names[n] == ',');
+        names += strspn(names, " ");
     }
     return out;
 }

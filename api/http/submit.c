@@ -274,7 +274,7 @@ static err_t collect(request_t *self, const void *data, size_t n)
     }
     buffer_add(&self->upload->body, data, n);
     http->envelope_bytes += n;
-    self->turn_used += n;
+    self->http->turn_used += n;
     return ERR_OK;
 }
 
@@ -309,7 +309,7 @@ static err_t take(request_t *self, const char *data, size_t n, size_t *used)
     }
     uint64_t before = intake_expanded(upload->intake);
     err_t err = intake_push(upload->intake, data, n, room, used);
-    self->turn_used += (size_t)(intake_expanded(upload->intake) - before);
+    self->http->turn_used += (size_t)(intake_expanded(upload->intake) - before);
     return err;
 }
 
@@ -400,7 +400,7 @@ static err_t push_items(request_t *self, bool *all)
             return err;
         }
         upload->items_at += used;
-        self->turn_used += used;
+        self->http->turn_used += used;
     }
     *all = upload->items_at == envelope->items_n;
     return ERR_OK;
