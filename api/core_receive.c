@@ -47,28 +47,52 @@ static void on_store_message(core_t *self, int broker, const uint8_t *peer, cons
     }
 }
 
+/* What a broker said in an earlier life may arrive after its new greeting: its numbers mean nothing
+ * now, and what is sent to that life would be dropped in silence (P16). */
+static bool this_life(const broker_t *from, str_t incarnation)
+{
+    return from->up && str_equal(incarnation, str_bytes(from->incarnation, WIRE_PEER_N));
+}
+
+static void on_hello_ok(core_t *self, int broker, const msg_hello_ok_t *msg)
+{
+    broker_t *from = &self->brokers[broker];
+    if (msg->incarnation.n != WIRE_PEER_N) {
+        self->counters.garbage_n++;
+    } else if (!from->up) {
+        from->up = true;
+        memcpy(from->incarnation, msg->incarnation.p, WIRE_PEER_N);
+        log_info("api.broker_up", "broker=%d", broker);
+    } else if (!this_life(from, msg->incarnation)) {
+        core_broker_hello(self, broker); /* one of the two is late: ask who is there */
+    }
+}
+
 static void on_broker_message(core_t *self, int broker, const msg_t *msg)
 {
     broker_t *from = &self->brokers[broker];
     from->heard_at = self->now;
     switch (msg->type) {
     case MSG_HELLO_OK:
-        if (!from->up && msg->hello_ok.incarnation.n == WIRE_PEER_N) {
-            from->up = true;
-            memcpy(from->incarnation, msg->hello_ok.incarnation.p, WIRE_PEER_N);
-            log_info("api.broker_up", "broker=%d", broker);
-        }
+        on_hello_ok(self, broker, &msg->hello_ok);
         break;
     case MSG_RECONNECT:
         core_broker_hello(self, broker);
         break;
     case MSG_PONG:
+        if (from->up && !this_life(from, msg->pong.broker)) {
+            core_broker_hello(self, broker);
+        }
         break;
     case MSG_CAPACITY:
-        core_on_capacity(self, broker, &msg->capacity_is);
+        if (this_life(from, msg->capacity_is.broker)) {
+            core_on_capacity(self, broker, &msg->capacity_is);
+        }
         break;
     case MSG_UNDELIVERABLE:
-        capacity_undeliverable(&from->capacity, msg->undeliverable.seq);
+        if (this_life(from, msg->undeliverable.broker)) {
+            capacity_undeliverable(&from->capacity, msg->undeliverable.seq);
+        }
         core_give_back(self, msg->undeliverable.batch, msg->undeliverable.attempt);
         break;
     default:

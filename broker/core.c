@@ -28,6 +28,11 @@ struct broker_core {
     int64_t asleep_ms;             /* time this process did not run: no peer is silent for that */
 };
 
+static str_t own(const broker_core_t *self)
+{
+    return str_bytes(self->options.incarnation, WIRE_PEER_N);
+}
+
 broker_core_t *broker_core_new(const broker_options_t *options, broker_effects_t effects)
 {
     broker_core_t *self = mem_zero(sizeof *self);
@@ -134,6 +139,7 @@ static void send_capacity(broker_core_t *self)
     msg_t msg = {.type = MSG_CAPACITY};
     msg.capacity_is.seq = ++self->capacity_seq;
     bool counted = memcmp(self->numbered, self->store->incarnation, WIRE_PEER_N) == 0;
+    msg.capacity_is.broker = own(self);
     msg.capacity_is.dispatches_seen = counted ? self->number : 0;
     msg.capacity_is.groups_n = dispatch_capacity(self->dispatch, &msg.capacity_is.groups);
     self->capacity_due = !send_msg(self, self->store, &msg);
@@ -236,7 +242,7 @@ static void receive_hello(broker_core_t *self, broker_side_t side, const link_id
         note(self, "joined", peer);
     }
     msg_t ok = {.type = MSG_HELLO_OK};
-    ok.hello_ok.incarnation = str_bytes(self->options.incarnation, WIRE_PEER_N);
+    ok.hello_ok.incarnation = own(self);
     ok.hello_ok.heartbeat_ms = self->options.heartbeat_ms;
     send_msg(self, peer, &ok);
     if (peer->role == WIRE_ROLE_WORKER && self->store) {
@@ -281,7 +287,7 @@ static void receive_ping(broker_core_t *self, peer_t *peer, const frames_t *fram
         return;
     }
     roster_heard(peer, awake_ms(self, now_ms));
-    msg_t pong = {.type = MSG_PONG, .pong.seq = msg.ping.seq};
+    msg_t pong = {.type = MSG_PONG, .pong = {.seq = msg.ping.seq, .broker = own(self)}};
     send_msg(self, peer, &pong);
     if (self->store == peer) {
         self->capacity_due = true;
@@ -295,7 +301,7 @@ static void receive_tickets(broker_core_t *self, peer_t *peer, const frames_t *f
     if (decode(self, frames, &msg)) {
         roster_heard(peer, awake_ms(self, now_ms));
         dispatch_worker_tickets(peer->tickets, &msg.tickets, now_ms);
-        msg_t pong = {.type = MSG_PONG, .pong.seq = msg.tickets.seq};
+        msg_t pong = {.type = MSG_PONG, .pong = {.seq = msg.tickets.seq, .broker = own(self)}};
         send_msg(self, peer, &pong);
     }
 }
@@ -321,7 +327,7 @@ static bool send_to_worker(broker_core_t *self, peer_t *worker, uint64_t ticket,
  * ticket, and must not be answered either: UNDELIVERABLE would be a lie about the first copy. */
 static bool is_new(broker_core_t *self, const peer_t *api, const msg_dispatch_t *dispatch)
 {
-    if (!str_equal(dispatch->broker, str_bytes(self->options.incarnation, WIRE_PEER_N))) {
+    if (!str_equal(dispatch->broker, own(self))) {
         return false;
     }
     if (memcmp(self->numbered, api->incarnation, WIRE_PEER_N) != 0) {
@@ -364,6 +370,7 @@ static void receive_dispatch(broker_core_t *self, peer_t *api, frames_t *frames,
     refusal.undeliverable.batch = dispatch->batch;
     refusal.undeliverable.attempt = dispatch->attempt;
     refusal.undeliverable.seq = self->capacity_seq;
+    refusal.undeliverable.broker = own(self);
     self->counters.undeliverable++;
     send_msg(self, api, &refusal);
     /* The store waits for a newer CAPACITY now: give it one in this turn. */

@@ -124,13 +124,18 @@ static void turn(void)
     ck_assert_msg(committed_first, "a message left before the commit");
 }
 
+/* The incarnation of a broker; valid until asked again. */
+static str_t life_of(int broker)
+{
+    static uint8_t incarnation[WIRE_PEER_N];
+    memset(incarnation, broker_id(broker), sizeof incarnation);
+    return str_bytes(incarnation, sizeof incarnation);
+}
+
 static void hello_ok(int broker)
 {
-    uint8_t incarnation[WIRE_PEER_N];
-    memset(incarnation, broker_id(broker), sizeof incarnation);
     msg_t msg = {.type = MSG_HELLO_OK,
-                 .hello_ok = {.incarnation = str_bytes(incarnation, sizeof incarnation),
-                              .heartbeat_ms = 1000}};
+                 .hello_ok = {.incarnation = life_of(broker), .heartbeat_ms = 1000}};
     hear(broker, NULL, &msg, NULL);
 }
 
@@ -150,7 +155,8 @@ static void capacity_of(int broker, const char *tasks, uint64_t max_items, uint6
                  .capacity_is = {.seq = ++seq[broker],
                                  .dispatches_seen = seen[broker],
                                  .groups = &group,
-                                 .groups_n = n ? 1 : 0}};
+                                 .groups_n = n ? 1 : 0,
+                                 .broker = life_of(broker)}};
     hear(broker, NULL, &msg, NULL);
 }
 
@@ -159,10 +165,15 @@ static void capacity(uint64_t n)
     capacity_of(0, BOTH, 1500, n);
 }
 
+static void pong_of(int broker)
+{
+    hear(broker, NULL, &(msg_t){.type = MSG_PONG, .pong.broker = life_of(broker)}, NULL);
+}
+
 static void pong(void)
 {
     for (int i = 0; i < BROKERS; i++) {
-        hear(i, NULL, &(msg_t){.type = MSG_PONG}, NULL);
+        pong_of(i);
     }
 }
 
@@ -261,8 +272,9 @@ static void failure(uint64_t batch, uint64_t attempt, int64_t backoff_ms)
 
 static void undeliverable(uint64_t batch, uint64_t attempt)
 {
-    msg_t msg = {.type = MSG_UNDELIVERABLE,
-                 .undeliverable = {.batch = batch, .attempt = attempt, .seq = seq[0]}};
+    msg_t msg = {
+        .type = MSG_UNDELIVERABLE,
+        .undeliverable = {.batch = batch, .attempt = attempt, .seq = seq[0], .broker = life_of(0)}};
     hear(0, NULL, &msg, NULL);
 }
 

@@ -186,12 +186,46 @@ START_TEST(test_p16_number_rises_on_over_a_reconnect)
 }
 END_TEST
 
+/* What an earlier life of the broker said comes late, after the new one was greeted. */
+START_TEST(test_p15_words_of_an_earlier_life_of_a_broker_count_for_nothing)
+{
+    static const uint8_t old[WIRE_PEER_N] = "an earlier life";
+    wire_capacity_t group = {.tasks = str_of(BOTH), .max_items = 1500, .n = 9};
+    msg_t msg = {
+        .type = MSG_CAPACITY,
+        .capacity_is = {
+            .seq = 500, .groups = &group, .groups_n = 1, .broker = str_bytes(old, sizeof old)}};
+    hear(0, NULL, &msg, NULL);
+    (void)submit("noop", 5, 0);
+    turn();
+    ck_assert_int_eq(waiting(MSG_DISPATCH), 0);
+    capacity(1); /* its number is lower, and it counts */
+    turn();
+    ck_assert_int_eq(waiting(MSG_DISPATCH), 1);
+    forget_sent();
+    /* Greeted by the wrong one: say HELLO until greeting and PONG agree. */
+    msg = (msg_t){.type = MSG_HELLO_OK, .hello_ok.incarnation = str_bytes(old, sizeof old)};
+    hear(0, NULL, &msg, NULL);
+    turn();
+    ck_assert_int_eq(waiting(MSG_HELLO), 1);
+    hear(0, NULL, &msg, NULL);
+    turn();
+    ck_assert(core_broker_up(core, 0));
+    forget_sent();
+    pong_of(0);
+    turn();
+    ck_assert_int_eq(waiting(MSG_HELLO), 1);
+    ck_assert(!core_broker_up(core, 0));
+}
+END_TEST
+
 /* P15 */
 START_TEST(test_p15_what_is_on_its_way_is_taken_off_the_brokers_count)
 {
     (void)submit("noop", 1500 * 8, 0);
     wire_capacity_t group = {.tasks = str_of(BOTH), .max_items = 1500, .n = 2};
-    msg_t msg = {.type = MSG_CAPACITY, .capacity_is = {.groups = &group, .groups_n = 1}};
+    msg_t msg = {.type = MSG_CAPACITY,
+                 .capacity_is = {.groups = &group, .groups_n = 1, .broker = life_of(0)}};
     msg.capacity_is.seq = 1;
     hear(0, NULL, &msg, NULL);
     turn();
@@ -318,6 +352,7 @@ int main(void)
         test_when_tokens_are_scarce_a_batch_is_at_least_items_left_by_tokens_left,
         test_floor_of_tokens_never_exceeds_the_largest_batch,
         test_p16_numbers_rise_per_broker_and_name_its_incarnation,
+        test_p15_words_of_an_earlier_life_of_a_broker_count_for_nothing,
         test_p16_number_rises_on_over_a_reconnect,
         test_p15_what_is_on_its_way_is_taken_off_the_brokers_count,
         test_p19_after_undeliverable_only_a_newer_capacity_counts,

@@ -312,7 +312,7 @@ START_TEST(test_silent_broker_is_greeted_anew_and_gets_no_dispatch)
     capacity(1);
     for (int i = 0; i < 4; i++) {
         now += 1000;
-        hear(1, NULL, &(msg_t){.type = MSG_PONG}, NULL);
+        pong_of(1);
         turn();
     }
     ck_assert(!core_broker_up(core, 0));
