@@ -379,7 +379,9 @@ void sim_run(uint64_t seed)
     if (!sim_api_all_ended(sim)) {
         sim_fail(sim, "after the faults not every job came to an end");
     }
-    run_until(sim, sim->now + 5000, false);
+    /* What was on its way to a stopped process may still arrive, start something stale, and be told
+     * to stop. */
+    run_until(sim, sim->now + 20000, false);
     sim_api_count(sim);
     for (int i = 0; i < SIM_WORKERS; i++) {
         node_t *worker = sim_node(sim, NODE_WORKER, i);
