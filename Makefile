@@ -141,10 +141,10 @@ bench: ## figures, each with its reference in the same run
 
 FORMATTED := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 format: ## lay the code out with clang-format
-	clang-format -i $(FORMATTED)
+	@clang-format -i $(FORMATTED)
 lint: ## layout and static analysis, changes nothing
-	clang-format --dry-run -Werror $(FORMATTED)
-	cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 -I. --enable=warning,portability \
+	@clang-format --dry-run -Werror $(FORMATTED)
+	@cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 -I. --enable=warning,portability \
 	  --suppress=*:schema/*.def --suppress=missingIncludeSystem $(filter %.c,$(filter-out tests/%,$(FORMATTED)))
 
 coverage: ## line coverage of the unit tests, in coverage/
