@@ -168,7 +168,8 @@ int command_submit(cli_t *cli)
     buffer_printf(&text, " submitted: %lld %s\n", (long long)items, items == 1 ? "item" : "items");
     bool is_watch = arguments_flag(&cli->arguments, "watch");
     bool is_followed = is_watch || arguments_flag(&cli->arguments, "wait");
-    int exit_code = cli_print(cli, &text);
+    /* --wait --json is one document: the job at its end. */
+    int exit_code = cli->json && is_followed && !is_watch ? 0 : cli_print(cli, &text);
     if (!exit_code && is_followed) {
         bool is_id = *id && strspn(id, "0123456789") == strlen(id);
         exit_code = is_id ? watch_job(cli, id, !is_watch)

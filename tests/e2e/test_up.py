@@ -104,9 +104,9 @@ class Command(unittest.TestCase):
         given = [part for name, value in params.items()
                  for part in ("--param", "%s=%s" % (name, value if isinstance(value, str) else json.dumps(value)))]
         out, _ = self.up.command("submit", EXAMPLE, "--task", "process_transaction_batch", "--wait", "--json", *given)
-        jobs = [json.loads(line) for line in out.splitlines()]
-        self.assertEqual("completed", jobs[-1]["status"])
-        job = jobs[-1]["job_id"]
+        ended = json.loads(out)                 # one document
+        self.assertEqual("completed", ended["status"])
+        job = ended["job_id"]
         self.assertEqual([], compare.compare(json.loads(self.up.command("report", job, "--json")[0]), expected))
         text = self.up.command("report", job)[0]
         self.assertIn("Benford", text)
