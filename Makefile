@@ -93,7 +93,7 @@ $(foreach k,obj san cov,$(eval $(call kind,$(k))))
 # The migrations are compiled into the programs that need them: one generated C file, never committed.
 $(BUILD)/gen/versions.inc: $(wildcard schema/versions/*.sql) schema/embed.py
 	@mkdir -p $(@D)
-	$(PYTHON) schema/embed.py schema/versions > $@
+	@$(PYTHON) schema/embed.py schema/versions > $@
 $(foreach k,obj san cov,$(BUILD)/$(k)/api/store/migrate.o): $(BUILD)/gen/versions.inc
 
 define program
@@ -123,13 +123,13 @@ sanitized: $(TEST_BINS)
 
 check: ## the quick tests, under 60 s: unit tests under ASan+UBSan and a short simulation
 	@$(MAKE) --no-print-directory -j2 all sanitized $(TOOL_BINS)
-	$(PYTHON) tests/run.py check
+	@$(PYTHON) tests/run.py check
 
 test: deps ## everything that CI runs
 	@$(MAKE) --no-print-directory test-run
 test-run:
 	@$(MAKE) --no-print-directory -j2 all sanitized $(TOOL_BINS)
-	$(PYTHON) tests/run.py all
+	@$(PYTHON) tests/run.py all
 
 demo: deps ## the whole fleet on real payments, and a report (KEEP=1 leaves it up)
 	@$(MAKE) --no-print-directory -j2 all
