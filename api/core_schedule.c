@@ -170,7 +170,8 @@ static err_t fire(core_t *self, const msg_tick_t *msg, const schedule_row_t *row
     if (err) {
         return err;
     }
-    job_row_t live = {.id = job.id, .task_id = job.task_id, .state = JOB_PENDING};
+    job_row_t live = {
+        .id = job.id, .task_id = job.task_id, .state = JOB_PENDING, .created_at = self->wall};
     feeder_job_add(self->feeder, &live);
     self->urgent = true;
     answer->job = job.id;

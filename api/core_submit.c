@@ -314,7 +314,9 @@ err_t core_submit_close(core_submission_t **self_ref, uint64_t *job)
                      .state = JOB_PENDING,
                      .priority = self->priority,
                      .chunks_n = self->chunks_n,
-                     .items_total = self->items_total};
+                     .items_total = self->items_total,
+                     .batch_items = self->batch_items,
+                     .created_at = core->wall};
     feeder_job_add(core->feeder, &row);
     core->urgent = true;
     *job = self->id;

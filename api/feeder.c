@@ -123,9 +123,38 @@ static heap_t *heap_of(const live_job_t *job)
     return job->state == JOB_FINALIZING ? &job->task->finalizing : &job->task->jobs;
 }
 
+uint64_t feeder_estimate(uint64_t items, uint64_t items_cut, uint32_t batches_n,
+                         uint32_t batch_items)
+{
+    enum { USUAL = 1000 };
+    uint64_t size = batches_n ? items_cut / batches_n : 0;
+    size = size ? size : batch_items && batch_items < USUAL ? batch_items : USUAL;
+    return (items + size - 1) / size;
+}
+
+int64_t feeder_oldest_waiting(const feeder_t *self)
+{
+    int64_t oldest = 0;
+    size_t at = 0;
+    for (const live_job_t *job; (job = map_next(&self->jobs, &at));) {
+        bool waits = job->ready_first || feeder_uncut(job);
+        if (waits && job->created_at && (oldest == 0 || job->created_at < oldest)) {
+            oldest = job->created_at;
+        }
+    }
+    return oldest;
+}
+
 /* In its task's heap exactly while there is something to dispatch. */
 static void settle(live_job_t *job)
 {
+    uint64_t estimate = !feeder_uncut(job) ? 0
+                        : job->chunks_n == 0
+                            ? 1
+                            : feeder_estimate(job->items_total - job->items_cut, job->items_cut,
+                                              job->batches_n, job->batch_items);
+    job->task->batches_waiting += estimate - job->batches_estimate;
+    job->batches_estimate = estimate;
     bool wanted = job->ready_first || feeder_uncut(job);
     bool there = heap_has(heap_of(job), job);
     if (wanted && !there) {
@@ -149,6 +178,8 @@ live_job_t *feeder_job_add(feeder_t *self, const job_row_t *row)
     job->batches_dead = row->batches_dead;
     job->items_total = row->items_total;
     job->items_cut = row->items_cut;
+    job->batch_items = row->batch_items;
+    job->created_at = row->created_at;
     job->task->items_waiting += job->items_total - job->items_cut;
     map_put(&self->jobs, job->id, job);
     settle(job);
@@ -182,6 +213,7 @@ void feeder_job_remove(feeder_t *self, live_job_t *job)
     }
     heap_remove(heap_of(job), job);
     job->task->items_waiting -= job->items_total - job->items_cut;
+    job->task->batches_waiting -= job->batches_estimate;
     map_remove(&self->jobs, job->id);
     if (job->row) {
         job_row_free(job->row);

@@ -23,9 +23,10 @@ typedef struct {
     uint32_t flags; /* TASK_USER, ... of a built-in; TASK_USER for one announced by a worker */
     int64_t soft_ms, hard_ms;
     int64_t memory_bytes;
-    heap_t jobs;            /* live_job_t with a batch to dispatch, best first */
-    heap_t finalizing;      /* live_job_t with a finalize to dispatch: another kind of ticket */
-    uint64_t items_waiting; /* not yet cut, over all its jobs */
+    heap_t jobs;              /* live_job_t with a batch to dispatch, best first */
+    heap_t finalizing;        /* live_job_t with a finalize to dispatch: another kind of ticket */
+    uint64_t items_waiting;   /* not yet cut, over all its jobs */
+    uint64_t batches_waiting; /* an estimate of the batches they will be cut into */
 } live_task_t;
 
 typedef struct live_batch {
@@ -51,6 +52,9 @@ struct live_job {
     uint32_t batches_live; /* of them not terminal, and a finalize */
     uint32_t batches_dead;
     uint64_t items_total, items_cut;
+    uint32_t batch_items;      /* its largest batch */
+    uint64_t batches_estimate; /* its part of task->batches_waiting */
+    int64_t created_at;        /* wall clock */
     live_batch_t *ready_first, *ready_last;
     heap_slot_t slot;  /* in task->jobs or task->finalizing */
     job_row_t *row;    /* parameters, header and the like, loaded at the first dispatch */
@@ -104,6 +108,13 @@ live_batch_t *feeder_due(const feeder_t *self);
 /* Walk all live batches: *at = 0 first. */
 live_batch_t *feeder_next_batch(const feeder_t *self, size_t *at);
 live_task_t *feeder_next_task(const feeder_t *self, size_t *at);
+
+/* Into how many batches `items` will be cut, going by those cut before (items_cut in batches_n) or
+ * the largest allowed. */
+uint64_t feeder_estimate(uint64_t items, uint64_t items_cut, uint32_t batches_n,
+                         uint32_t batch_items);
+/* created_at of the oldest job that has something to dispatch; 0 = none. Walks all live jobs. */
+int64_t feeder_oldest_waiting(const feeder_t *self);
 
 /* Numbers for people. */
 typedef struct {

@@ -1,3 +1,4 @@
+/* main of stint-api: configuration, log, the glue; exit status by sysexits. */
 #include <stdio.h>
 
 #include "api/api.h"

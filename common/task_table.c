@@ -136,6 +136,21 @@ const char *nearest_name(const char *word, const char *const *names, int n)
     return best;
 }
 
+/* However far: somebody who guesses is told a name that exists. */
+static const char *least_far(const char *word, const char *const *names, int n)
+{
+    const char *best = NULL;
+    int best_distance = 0;
+    for (int i = 0; i < n && strlen(word) <= NEAREST_MAX; i++) {
+        int distance = edit_distance(word, strlen(word), names[i], strlen(names[i]));
+        if (!best || distance < best_distance) {
+            best = names[i];
+            best_distance = distance;
+        }
+    }
+    return best;
+}
+
 static err_t unknown_param(const task_spec_t *spec, const char *name)
 {
     const char *names[PARAMS_N];
@@ -150,6 +165,7 @@ static err_t unknown_param(const task_spec_t *spec, const char *name)
                        spec->name);
     }
     const char *near = nearest_name(name, names, n);
+    near = near ? near : least_far(name, names, n);
     return near ? err_set(ERR_INVALID, "params.%.80s: unknown parameter of %s; nearest is %s", name,
                           spec->name, near)
                 : err_set(ERR_INVALID, "params.%.80s: unknown parameter of %s", name, spec->name);

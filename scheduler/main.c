@@ -1,3 +1,4 @@
+/* main of stint-scheduler: configuration, log, the glue; exit status by sysexits. */
 #include <stdio.h>
 
 #include "common/log.h"

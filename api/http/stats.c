@@ -5,8 +5,6 @@
 #include "api/http/request.h"
 #include "api/http/views.h"
 
-enum { MEAN_BATCH = 1000 };
-
 static bool no_parameters(request_t *self)
 {
     static const char *const none[] = {NULL};
@@ -47,7 +45,7 @@ static uint64_t waiting_batches(const feeder_t *feeder)
     uint64_t n = feeder_counts(feeder).ready;
     size_t at = 0;
     for (live_task_t *task; (task = feeder_next_task(feeder, &at));) {
-        n += (task->items_waiting + MEAN_BATCH - 1) / MEAN_BATCH; /* an estimate: not cut yet */
+        n += task->batches_waiting; /* an estimate: not cut yet */
     }
     return n;
 }
@@ -67,14 +65,10 @@ void stats_summary(request_t *self)
 {
     core_t *core = self->http->core;
     uint64_t counts[JOB_STATES_N] = {0}, slots = 0;
-    int64_t oldest = 0;
     if (!no_parameters(self)) {
         return;
     }
     err_t err = store_read_counts(core_store(core), on_count, counts);
-    if (!err) {
-        err = store_read_oldest_waiting(core_store(core), &oldest);
-    }
     if (err) {
         refuse(self, err);
         return;
@@ -86,6 +80,7 @@ void stats_summary(request_t *self)
         }
     }
     feeder_counts_t batches = feeder_counts(core_feeder(core));
+    int64_t oldest = feeder_oldest_waiting(core_feeder(core));
     int64_t waited = oldest && core_wall(core) > oldest ? core_wall(core) - oldest : 0;
     json_t *body = json_object();
     json_object_set_new(body, "jobs", jobs);

@@ -1,12 +1,12 @@
 #include "api/http/views.h"
 
+#include "api/feeder.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
 #include "common/clock.h"
-
-enum { MEAN_BATCH = 1000 };
 
 json_t *view_time(int64_t wall_at)
 {
@@ -61,11 +61,8 @@ static uint64_t batches_estimated(const job_row_t *row)
     if (job_state_terminal(row->state) || row->items_cut >= row->items_total) {
         return row->items_total == 0 && row->batches_n == 0 && !job_state_terminal(row->state);
     }
-    uint64_t mean = row->batches_n ? row->items_cut / row->batches_n : 0;
-    mean = mean                                                ? mean
-           : row->batch_items && row->batch_items < MEAN_BATCH ? row->batch_items
-                                                               : MEAN_BATCH;
-    return (row->items_total - row->items_cut + mean - 1) / mean;
+    return feeder_estimate(row->items_total - row->items_cut, row->items_cut, row->batches_n,
+                           row->batch_items);
 }
 
 static double rate_of(const job_row_t *row, double rate)

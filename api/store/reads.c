@@ -184,17 +184,3 @@ err_t store_read_counts(store_t *self,
     }
     return err;
 }
-
-err_t store_read_oldest_waiting(store_t *self, int64_t *out)
-{
-    sqlite3_stmt *statement = NULL;
-    bool found = false;
-    err_t err = sql_query(self, STATEMENT_READ_OLDEST_WAITING, &statement);
-    if (!err)
-        err = sql_next(self, statement, &found);
-    if (err)
-        return err;
-    *out = found ? sqlite3_column_int64(statement, 0) : 0;
-    sql_finish(statement);
-    return ERR_OK;
-}

@@ -330,7 +330,5 @@ CHECKED err_t store_read_counts(store_t *self,
                                 void (*visit)(void *context, const char *task, job_state_t state,
                                               uint64_t n),
                                 void *context);
-/* created_at of the oldest pending job; 0 = none. */
-CHECKED err_t store_read_oldest_waiting(store_t *self, int64_t *out);
 
 #endif

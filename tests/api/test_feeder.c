@@ -48,6 +48,36 @@ static live_batch_t *cut(live_job_t *job, uint64_t id, int64_t deadline)
     return batch;
 }
 
+/* What stats show: batches to come by the sizes cut so far, and the oldest job that waits, also
+ * while others of its batches run. */
+START_TEST(test_waiting_batches_follow_the_sizes_cut_and_the_oldest_waits)
+{
+    job_row_t row = {.id = 7,
+                     .task_id = 3,
+                     .state = JOB_PENDING,
+                     .chunks_n = 40,
+                     .items_total = 4000,
+                     .batch_items = 100,
+                     .created_at = 500};
+    live_job_t *small = feeder_job_add(feeder, &row);
+    ck_assert_uint_eq(task->batches_waiting, 40);
+    row.id = 8;
+    row.batch_items = 1500;
+    row.created_at = 400;
+    live_job_t *large = feeder_job_add(feeder, &row);
+    ck_assert_uint_eq(task->batches_waiting, 44);
+    (void)cut(large, 80, 1); /* of 100 items: the rest is taken to be cut like that */
+    ck_assert_uint_eq(task->batches_waiting, 40 + 39);
+    ck_assert_int_eq(feeder_oldest_waiting(feeder), 400);
+    feeder_job_remove(feeder, large);
+    ck_assert_uint_eq(task->batches_waiting, 40);
+    ck_assert_int_eq(feeder_oldest_waiting(feeder), 500);
+    feeder_job_remove(feeder, small);
+    ck_assert_uint_eq(task->batches_waiting, 0);
+    ck_assert_int_eq(feeder_oldest_waiting(feeder), 0);
+}
+END_TEST
+
 START_TEST(test_priority_then_age)
 {
     live_job_t *b = job_of(20, 0, 1), *a = job_of(10, 0, 1), *c = job_of(30, 5, 1);
@@ -191,6 +221,7 @@ int main(void)
 {
     const TTest *const tests[] = {
         test_priority_then_age,
+        test_waiting_batches_follow_the_sizes_cut_and_the_oldest_waits,
         test_job_is_offered_exactly_while_there_is_something_to_dispatch,
         test_job_without_items_has_one_batch_of_nothing,
         test_finalize_waits_beside_the_batches_of_other_jobs,

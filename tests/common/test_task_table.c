@@ -79,6 +79,7 @@ START_TEST(test_unknown_param_names_the_nearest)
 {
     refused(check_params_text("noop", "{\"sleep\":1}"), "unknown parameter");
     refused(check_params_text("noop", "{\"sleepms\":1}"), "nearest is sleep_ms");
+    refused(check_params_text("noop", "{\"q\":1}"), "nearest is sleep_ms"); /* however far */
     refused(check_params_text("process_transaction_batch", "{\"treshold_minor\":[1]}"),
             "nearest is thresholds_minor");
     refused(check_params_text("process_transaction_batch", "{\"sleep_ms\":1}"), "sleep_ms");

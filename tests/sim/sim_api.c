@@ -308,6 +308,10 @@ void sim_api_watch(sim_t *sim)
  * says. */
 void sim_api_count(sim_t *sim)
 {
+    char broken[200];
+    if (awake(sim) && store_audit(api.store, SIM_MAX_STARTS, broken, sizeof broken)) {
+        sim_fail(sim, "%s", broken);
+    }
     uint64_t batch = 0;
     uint32_t executions = 0;
     for (int i = 0; !sim->restored && journal_batch(sim, i, &batch, &executions); i++) {

@@ -1,3 +1,4 @@
+/* A broker core in the simulated network. It keeps nothing, so a crash is the end of it. */
 #include <stdlib.h>
 #include <string.h>
 

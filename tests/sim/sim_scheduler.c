@@ -1,3 +1,4 @@
+/* A scheduler core in the simulated network. It keeps nothing, so a crash is the end of it. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -431,9 +431,6 @@ START_TEST(test_lists_are_newest_first_by_page_state_and_task)
     ck_assert_int_eq(list(store, (job_filter_t){.task = "noop"}).n, 9);
     ck_assert_int_eq(list(store, (job_filter_t){.task = "no such task"}).n, 0);
     ck_assert_int_eq(list(store, (job_filter_t){.has_state = true, .state = JOB_RECEIVING}).n, 0);
-    int64_t waiting = 0;
-    ck_ok(store_read_oldest_waiting(store, &waiting));
-    ck_assert_int_eq(waiting, WALL);
     job_row_t row;
     ck_ok(store_read_job(store, oldest, &row));
     ck_assert(row.input_inline && !row.has_report);
