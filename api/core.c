@@ -291,6 +291,12 @@ static void beat(core_t *self)
             broker->up = false;
             log_warn("api.broker_silent", "broker=%d", i);
         }
+        if (!broker->up && !broker->missed && broker->heard_at == 0 &&
+            self->now - self->opened_at > 3 * self->options.heartbeat_ms) {
+            broker->missed = true;
+            log_warn("api.broker_unreached", "broker=%d detail=\"no answer yet; see --brokers\"",
+                     i);
+        }
         if (broker->up) {
             msg_t ping = {.type = MSG_PING, .ping = {.seq = self->ping_seq}};
             core_owe(self, i, NULL, &ping, NULL);

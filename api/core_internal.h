@@ -24,7 +24,7 @@ typedef struct {
 
 typedef struct {
     capacity_t capacity;
-    bool up;
+    bool up, missed;                  /* missed: that it never answered has been said */
     uint8_t incarnation[WIRE_PEER_N]; /* from its HELLO_OK */
     int64_t heard_at;                 /* core clock */
 } broker_t;

@@ -1,6 +1,7 @@
 #include "common/log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,46 @@ void log_open(const char *process, log_level_t level)
     lowest = level;
 }
 
+/* A quote ends a value only where the next key or the end follows; one inside is text. */
+static bool closes(const char *quote)
+{
+    const char *at = quote + 1;
+    if (*at == 0) {
+        return true;
+    }
+    if (*at++ != ' ') {
+        return false;
+    }
+    const char *key = at;
+    while ((*at >= 'a' && *at <= 'z') || *at == '_') {
+        at++;
+    }
+    return at > key && *at == '=';
+}
+
+/* Copy the pairs so that a line stays one line of logfmt whatever the values hold. */
+static size_t write_pairs(const char *raw, char *out, size_t size)
+{
+    size_t used = 0;
+    bool quoted = false;
+    for (const char *at = raw; *at && used + 5 < size; at++) {
+        unsigned char byte = (unsigned char)*at;
+        if (byte < 0x20 || byte == 0x7f) {
+            used += (size_t)snprintf(out + used, 5, "\\x%02x", byte);
+            continue;
+        }
+        if (byte == '"' && !quoted && at > raw && at[-1] == '=') {
+            quoted = true;
+        } else if (byte == '"' && quoted && closes(at)) {
+            quoted = false;
+        } else if (byte == '"' && quoted) {
+            out[used++] = '\\';
+        }
+        out[used++] = *at;
+    }
+    return used;
+}
+
 void log_line(log_level_t level, const char *event, const char *pairs, ...)
 {
     static const char *const names[] = {"debug", "info", "warn", "error"};
@@ -32,14 +73,7 @@ void log_line(log_level_t level, const char *event, const char *pairs, ...)
     clock_iso(clock_wall_ms(), stamp);
     size_t used = (size_t)snprintf(line, 256, "ts=%s level=%s proc=\"%s\" event=%s%s", stamp,
                                    names[level], process_name, event, raw[0] ? " " : "");
-    for (const char *at = raw; *at && used < sizeof line - 8; at++) {
-        unsigned char byte = (unsigned char)*at;
-        if (byte < 0x20 || byte == 0x7f) {
-            used += (size_t)snprintf(line + used, 5, "\\x%02x", byte);
-        } else {
-            line[used++] = *at;
-        }
-    }
+    used += write_pairs(raw, line + used, sizeof line - used - 8);
     line[used++] = '\n';
     /* One write a line, so that lines of several processes do not mix on a shared terminal. */
     ssize_t written = write(STDERR_FILENO, line, used);

@@ -7,6 +7,7 @@ enum {
     MEMORY_LOW = 1 << 30,
     CPU_HIGH_PERMILLE = 850,
     CALM_N = 3,
+    TARGET_PARTS = 100,    /* a batch under this part of the target duration is over in a moment */
     HALVE_EVERY_MS = 1000, /* pressure shows with delay: one step, then look again */
 };
 static const double SLOWER = 1.25;
@@ -33,7 +34,7 @@ static void change(optimizer_t *self, uint32_t size, const char *reason, int64_t
     }
     self->size = size;
     self->reason = reason;
-    self->calm_n = 0;
+    self->calm_n = self->fresh_n = 0;
 }
 
 static const char *pressure(const optimizer_t *self, const optimizer_host_t *host)
@@ -41,7 +42,11 @@ static const char *pressure(const optimizer_t *self, const optimizer_host_t *hos
     if (host->memory_available && host->memory_available < MEMORY_LOW) {
         return "memory";
     }
-    if (host->cpu_permille > CPU_HIGH_PERMILLE && self->best_us > 0 &&
+    /* Only batches that ran since the last step can tell that it did not help, and batches that are
+     * over in a moment are not what keeps the host busy: smaller ones would only waste starts. */
+    double batch_ms = self->recent_us * optimizer_size(self) / 1000;
+    bool matters = self->fresh_n > 0 && batch_ms * TARGET_PARTS >= (double)host->target_ms;
+    if (host->cpu_permille > CPU_HIGH_PERMILLE && matters && self->best_us > 0 &&
         self->recent_us > SLOWER * self->best_us) {
         return "cpu";
     }
@@ -82,6 +87,7 @@ void optimizer_batch(optimizer_t *self, uint32_t items_n, int64_t duration_us,
     if (items_n == 0) {
         return;
     }
+    self->fresh_n++;
     double item_us = (double)(duration_us > 0 ? duration_us : 1) / items_n;
     self->recent_us = self->recent_us > 0
                           ? self->recent_us + NEWEST_WEIGHT * (item_us - self->recent_us)

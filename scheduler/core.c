@@ -13,7 +13,7 @@ struct scheduler_core {
     wire_arena_t *arena;
     planner_t *planner;
     struct {
-        bool up;
+        bool up, missed; /* missed: that it never answered has been said */
         int64_t heard_at;
     } brokers[SCHEDULER_BROKERS_MAX];
     int64_t beat_at;
@@ -221,6 +221,12 @@ static void beat(scheduler_core_t *self)
             self->now - self->brokers[i].heard_at > 3 * self->options.heartbeat_ms) {
             log_warn("scheduler.broker_silent", "broker=%d", i);
             self->brokers[i].up = false;
+        }
+        if (!self->brokers[i].heard_at && !self->brokers[i].missed && self->opened_at &&
+            self->now - self->opened_at > 3 * self->options.heartbeat_ms) {
+            self->brokers[i].missed = true;
+            log_warn("scheduler.broker_unreached",
+                     "broker=%d detail=\"no answer yet; see --brokers\"", i);
         }
         if (self->brokers[i].up) {
             msg_t ping = {.type = MSG_PING, .ping = {.seq = self->seq}};

@@ -26,6 +26,7 @@ typedef struct {
     uint32_t store_silent_n; /* HEARTBEATs through it without HEARTBEAT_OK */
     int64_t heartbeat_ms;    /* what it asked for, 0 = nothing yet */
     uint8_t incarnation[WIRE_PEER_N];
+    uint32_t beats_n; /* heartbeats before its first answer */
 } peer_t;
 
 /* A batch this worker accepted: waits in the queue, then runs in a slot. */

@@ -290,6 +290,12 @@ static void judge(worker_core_t *self, int broker)
         core_note(self, true, "worker.broker_down", "broker=%d reason=silent", broker);
         peer->known = false;
     }
+    if (peer->known) {
+        peer->beats_n = UINT32_MAX; /* reached once: silence has words of its own */
+    } else if (peer->beats_n != UINT32_MAX && ++peer->beats_n == PEER_SILENT_N + 1) {
+        core_note(self, true, "worker.broker_unreached",
+                  "broker=%d detail=\"no answer yet; see --brokers\"", broker);
+    }
     peer->hello_at = peer->known ? INT64_MAX : INT64_MIN;
 }
 

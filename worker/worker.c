@@ -21,6 +21,7 @@
 
 enum {
     SAMPLE_MS = 1000,
+    SAME_SIGNAL_MS = 1000,
     LAST_WORDS_MS = 100, /* sockets close without lingering: BYE and what was handed back need it */
 };
 
@@ -36,7 +37,7 @@ struct worker {
     start_log_t *start_log;
     lines_t *lines;
     int slots;
-    int64_t sample_at, stop_at;
+    int64_t sample_at, stop_at, drain_since;
 };
 
 /* -- effects -- */
@@ -179,10 +180,14 @@ static void on_signal(void *context, int number)
         return;
     }
     if (worker_core_facts(self->core).draining) {
+        if (clock_now_ms() - self->drain_since < SAME_SIGNAL_MS) {
+            return; /* sent to the process and to its group: meant once */
+        }
         log_warn("worker.stopped", "reason=\"second signal\"");
         loop_stop(self->loop, err_exit(ERR_CANCELLED));
         return;
     }
+    self->drain_since = clock_now_ms();
     worker_core_drain(self->core, clock_now_ms());
 }
 

@@ -52,6 +52,16 @@ START_TEST(test_bytes_from_outside_cannot_make_a_line_of_their_own)
 }
 END_TEST
 
+START_TEST(test_quotes_inside_a_value_are_escaped)
+{
+    log_open("api", LOG_INFO);
+    log_warn("odd", "detail=\"%s\" name=\"%s\" n=%d", "rate = \"foo\": expected off", "a \"b\"", 3);
+    logged();
+    ck_assert_ptr_nonnull(
+        strstr(text, "detail=\"rate = \\\"foo\\\": expected off\" name=\"a \\\"b\\\"\" n=3\n"));
+}
+END_TEST
+
 START_TEST(test_lines_below_the_level_are_dropped_and_long_ones_cut)
 {
     char large[9000];
@@ -80,6 +90,7 @@ int main(void)
     tcase_add_checked_fixture(tests, start, end);
     tcase_add_test(tests, test_event_is_one_logfmt_line);
     tcase_add_test(tests, test_bytes_from_outside_cannot_make_a_line_of_their_own);
+    tcase_add_test(tests, test_quotes_inside_a_value_are_escaped);
     tcase_add_test(tests, test_lines_below_the_level_are_dropped_and_long_ones_cut);
     tcase_add_test_raise_signal(tests, test_broken_invariant_says_where_and_aborts, 6);
     suite_add_tcase(suite, tests);

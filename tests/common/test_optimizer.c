@@ -42,6 +42,32 @@ START_TEST(test_grows_by_half_after_three_calm_batches)
 }
 END_TEST
 
+/* Somebody else's load must not shrink the batches of a worker that has nothing to run, or whose
+ * batches are over in a moment. */
+START_TEST(test_cpu_halves_once_for_what_ran_and_not_for_short_batches)
+{
+    optimizer_t self = {0};
+    batch(&self, 1000, host(ROOM, 100, 1000));
+    for (int i = 0; i < 3; i++) {
+        batch(&self, 3000, host(ROOM, 990, 2000));
+    }
+    ck_assert_uint_eq(optimizer_size(&self), 500);
+    ck_assert_str_eq(self.reason, "cpu");
+    for (int64_t now = 4000; now < 60000; now += 1000) {
+        optimizer_host_t facts = host(ROOM, 1000, now);
+        optimizer_sample(&self,
+                         &facts); /* idle since: one more step for the last batches, and no more */
+    }
+    ck_assert_uint_eq(optimizer_size(&self), 250);
+    optimizer_t quick = {0};
+    batch(&quick, 1, host(ROOM, 100, 1000));
+    for (int i = 0; i < 9; i++) {
+        batch(&quick, 10, host(ROOM, 990, 2000 + 2000 * i)); /* 10 ms for a thousand items */
+    }
+    ck_assert_uint_ge(optimizer_size(&quick), 1000);
+}
+END_TEST
+
 START_TEST(test_low_memory_halves_and_wins_over_all)
 {
     optimizer_t self = {0};
@@ -133,6 +159,7 @@ int main(void)
     TCase *rules = tcase_create("rules");
     tcase_add_test(rules, test_starts_at_a_thousand);
     tcase_add_test(rules, test_grows_by_half_after_three_calm_batches);
+    tcase_add_test(rules, test_cpu_halves_once_for_what_ran_and_not_for_short_batches);
     tcase_add_test(rules, test_low_memory_halves_and_wins_over_all);
     tcase_add_test(rules, test_unknown_memory_is_no_pressure);
     tcase_add_test(rules, test_pressure_halves_at_most_once_a_second);
