@@ -168,7 +168,7 @@ style_t cli_style(const cli_t *cli, int fd)
     style.color = is_terminal && !(no_color && *no_color) && !(term && !strcmp(term, "dumb")) &&
                   !arguments_flag(&cli->arguments, "no-color");
     struct winsize size;
-    if (is_terminal && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40) {
+    if (is_terminal && ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20) {
         style.width = size.ws_col > 120 ? 120 : size.ws_col;
     }
     return style;

@@ -111,6 +111,11 @@ void job_bar(buffer_t *out, style_t style, const json_t *job)
     add_progress(&rest, job);
     const char *status = read_text(job, "status");
     int left = style.width - 1 - text_columns((const char *)rest.data, rest.n) - 13;
+    if (left < -2) { /* a line that wraps could not be drawn over: the share alone */
+        buffer_clear(&rest);
+        buffer_printf(&rest, " %5.1f %%", percent);
+        left = 0;
+    }
     add_status(out, style, job);
     text_pad(out, 11 - text_columns(status, strlen(status)));
     if (left >= 10) {
@@ -318,7 +323,7 @@ void stats_text(buffer_t *out, style_t style, const json_t *answer)
     text_number(out, read_integer(answer, "waiting_batches"));
     buffer_add_text(out, " waiting, ");
     text_number(out, read_integer(answer, "leased_batches"));
-    buffer_add_text(out, " running, ");
+    buffer_add_text(out, " with workers, ");
     text_number(out, read_integer(answer, "retrying_batches"));
     buffer_add_text(out, " to be tried again");
     if (json_is_number(json_object_get(answer, "oldest_waiting_seconds")) &&
