@@ -102,7 +102,7 @@ static err_t open_core(api_t *self, const config_t *config)
         .max_starts = (uint32_t)config->max_starts,
         .max_waiting_jobs = (uint64_t)config->max_waiting_jobs,
         .test_tasks = config->test_tasks,
-        .name = config->name[0] ? config->name : "api",
+        .name = config->name,
         .host = host,
         .pid = (uint64_t)getpid(),
         .now_ms = clock_now_ms(),

@@ -9,7 +9,7 @@
 
 #include "common/wire.h"
 
-enum { CAPACITY_GROUPS_MAX = 256, CAPACITY_TASKS_TEXT = 1024 };
+enum { CAPACITY_GROUPS_MAX = 256 };
 
 typedef struct {
     char *tasks; /* "noop,process_transaction_batch" */

@@ -468,11 +468,6 @@ peers_t *core_peers(const core_t *self)
     return self->peers;
 }
 
-const core_options_t *core_options(const core_t *self)
-{
-    return &self->options;
-}
-
 int64_t core_now(const core_t *self)
 {
     return self->now;

@@ -101,7 +101,6 @@ CHECKED err_t core_cancel(core_t *self, uint64_t job);
 store_t *core_store(const core_t *self);
 feeder_t *core_feeder(const core_t *self);
 peers_t *core_peers(const core_t *self);
-const core_options_t *core_options(const core_t *self);
 int64_t core_now(const core_t *self);  /* the core's clock: monotonic less the gaps */
 int64_t core_wall(const core_t *self); /* of this turn */
 meter_sum_t core_minute(const core_t *self);

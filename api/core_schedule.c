@@ -71,13 +71,6 @@ static void visit(void *context, const schedule_row_t *row)
                                            .last_at = row->last_nominal_at};
 }
 
-/* For those who want the revision only. */
-static void skip_all(void *context, const schedule_row_t *row)
-{
-    (void)context;
-    (void)row;
-}
-
 void core_on_schedules_get(core_t *self, int broker, const uint8_t *peer_id,
                            const msg_schedules_get_t *msg)
 {
@@ -91,7 +84,7 @@ void core_on_schedules_get(core_t *self, int broker, const uint8_t *peer_id,
     }
     snapshot_t snapshot = {0};
     uint64_t revision = 0;
-    err_t err = store_schedules(self->store, &revision, skip_all, NULL);
+    err_t err = store_schedules(self->store, &revision, NULL, NULL);
     if (!err && revision != msg->revision) {
         err = store_schedules(self->store, &revision, visit, &snapshot);
     }
@@ -187,7 +180,7 @@ void core_on_tick(core_t *self, int broker, const uint8_t *peer, const msg_tick_
     uint64_t revision = 0;
     schedule_row_t row = {0};
     answer_t answer = {0};
-    err_t err = store_schedules(self->store, &revision, skip_all, NULL);
+    err_t err = store_schedules(self->store, &revision, NULL, NULL);
     if (!err && revision != msg->revision) {
         answer = (answer_t){TICK_STALE_REVISION, 0, "the schedules have changed"};
     } else if (!err) {

@@ -16,7 +16,7 @@ int main(int argc, char **argv)
     if (next == CONFIG_EXIT) {
         return 0;
     }
-    log_open(config.name[0] ? config.name : "api", config_log_level(&config));
+    log_open(config.name, config_log_level(&config));
     err = api_run(&config);
     if (err) {
         log_error("api.failed", "error=%s detail=\"%s\"", err_code(err), err_text());

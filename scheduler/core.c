@@ -258,13 +258,3 @@ int64_t scheduler_core_next_at(const scheduler_core_t *self)
     }
     return due < self->beat_at ? due : self->beat_at;
 }
-
-bool scheduler_core_broker_up(const scheduler_core_t *self, int broker)
-{
-    return self->brokers[broker].up;
-}
-
-uint32_t scheduler_core_schedules_n(const scheduler_core_t *self)
-{
-    return self->schedules_n;
-}

@@ -39,8 +39,5 @@ void scheduler_core_receive(scheduler_core_t *self, int broker, frames_t *frames
 /* Heartbeats and due ticks. */
 void scheduler_core_turn(scheduler_core_t *self, int64_t now_ms);
 int64_t scheduler_core_next_at(const scheduler_core_t *self);
-bool scheduler_core_broker_up(const scheduler_core_t *self, int broker);
-/* Schedules known, 0 before the first answer. */
-uint32_t scheduler_core_schedules_n(const scheduler_core_t *self);
 
 #endif

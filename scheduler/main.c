@@ -16,7 +16,7 @@ int main(int argc, char **argv)
     if (next == CONFIG_EXIT) {
         return 0;
     }
-    log_open(config.name[0] ? config.name : "scheduler", config_log_level(&config));
+    log_open(config.name, config_log_level(&config));
     err = scheduler_run(&config);
     if (err) {
         log_error("scheduler.failed", "error=%s detail=\"%s\"", err_code(err), err_text());

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -57,10 +56,9 @@ static void on_signal(void *context, int number)
 
 static err_t open_core(glue_t *self, const config_t *config)
 {
-    char name[65], host[129] = "";
+    char host[129] = "";
     gethostname(host, sizeof host - 1);
-    snprintf(name, sizeof name, "scheduler-%d", (int)getpid());
-    scheduler_options_t options = {.name = config->name[0] ? config->name : name,
+    scheduler_options_t options = {.name = config->name,
                                    .host = host,
                                    .pid = (uint64_t)getpid(),
                                    .brokers_n = config->brokers.n,

@@ -108,16 +108,6 @@ size_t turn_room(request_t *self)
     return TURN_UPLOAD_BYTES - http->turn_used;
 }
 
-bool http_wants_turn(const http_t *self)
-{
-    for (const request_t *at = self->suspended; at; at = at->next) {
-        if (!at->for_commit) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void http_turn(http_t *self)
 {
     self->turn_used = 0;

@@ -32,8 +32,6 @@ void http_close(http_t **self);
 const char *http_url(const http_t *self);
 /* After each core_turn: answers what was committed and lets uploads go on. */
 void http_turn(http_t *self);
-/* Uploads wait for the next turn. */
-bool http_wants_turn(const http_t *self);
 /* Take no new connection and answer 503. */
 void http_drain(http_t *self);
 

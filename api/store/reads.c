@@ -64,17 +64,25 @@ void job_row_free(job_row_t *row)
     row->params = row->header = row->error_code = row->error_text = NULL;
 }
 
+/* The row of a job's id, if there is one: *found. */
+static err_t read_by_id(store_t *self, statement_id_t id, uint64_t job, sqlite3_stmt **out,
+                        bool *found)
+{
+    *found = false;
+    if (job > INT64_MAX)
+        return err_set(ERR_NOT_FOUND, "there is no job %" PRIu64, job);
+    err_t err = sql_query(self, id, out);
+    if (err)
+        return err;
+    sql_bind_u64(*out, 1, job);
+    return sql_next(self, *out, found);
+}
+
 err_t store_read_job(store_t *self, uint64_t job, job_row_t *out)
 {
     sqlite3_stmt *statement = NULL;
     bool found = false;
-    if (job > INT64_MAX)
-        return err_set(ERR_NOT_FOUND, "there is no job %" PRIu64, job);
-    err_t err = sql_query(self, STATEMENT_READ_JOB, &statement);
-    if (err)
-        return err;
-    sql_bind_u64(statement, 1, job);
-    err = sql_next(self, statement, &found);
+    err_t err = read_by_id(self, STATEMENT_READ_JOB, job, &statement, &found);
     if (err)
         return err;
     if (!found)
@@ -88,13 +96,7 @@ err_t store_read_report(store_t *self, uint64_t job, buffer_t *out)
 {
     sqlite3_stmt *statement = NULL;
     bool found = false;
-    if (job > INT64_MAX)
-        return err_set(ERR_NOT_FOUND, "there is no job %" PRIu64, job);
-    err_t err = sql_query(self, STATEMENT_READ_REPORT, &statement);
-    if (err)
-        return err;
-    sql_bind_u64(statement, 1, job);
-    err = sql_next(self, statement, &found);
+    err_t err = read_by_id(self, STATEMENT_READ_REPORT, job, &statement, &found);
     if (err)
         return err;
     if (!found)

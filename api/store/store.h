@@ -282,6 +282,7 @@ typedef struct {
     int64_t last_nominal_at;
     char *params; /* lives as long as the visit */
 } schedule_row_t;
+/* Their revision, and each of them if `visit` is not NULL. */
 CHECKED err_t store_schedules(store_t *self, uint64_t *revision,
                               void (*visit)(void *context, const schedule_row_t *row),
                               void *context);

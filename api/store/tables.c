@@ -194,8 +194,9 @@ err_t store_schedules(store_t *self, uint64_t *revision,
     sqlite3_stmt *statement = NULL;
     bool found = true;
     err_t err = store_meta_get(self, "schedule_revision", revision);
-    if (!err)
-        err = sql_query(self, STATEMENT_SCHEDULES, &statement);
+    if (err || !visit)
+        return err;
+    err = sql_query(self, STATEMENT_SCHEDULES, &statement);
     while (!err && found) {
         err = sql_next(self, statement, &found);
         if (err || !found)
