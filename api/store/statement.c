@@ -1,11 +1,11 @@
 /* statement: taking, binding and running the statements of statements.def, and what SQLite's errors
  * mean here. */
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 
 #include "api/store/internal.h"
 #include "common/log.h"
+#include "common/sqlite_err.h"
 
 #define WRITE false
 #define READ  true
@@ -24,44 +24,9 @@ const statement_t *sql_statement_at(int id)
     return &statements[id];
 }
 
-/* A write that found no room has changed nothing that a rollback does not undo, whatever SQLite
- * calls it; a failed fsync is another matter, nobody knows what is on the disk. */
-static bool no_room(int code, int system_errno)
-{
-    bool writing =
-        code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_SHMSIZE || code == SQLITE_IOERR_SHMMAP;
-    return writing && (system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG);
-}
-
-static err_t error_of(int code, int system_errno)
-{
-    if (no_room(code, system_errno))
-        return ERR_FULL;
-    switch (code & 0xff) {
-    case SQLITE_FULL:
-        return ERR_FULL;
-    case SQLITE_IOERR:
-    case SQLITE_READONLY:
-    case SQLITE_CANTOPEN:
-        return ERR_IO;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-        return ERR_CORRUPT;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return ERR_BUSY;
-    case SQLITE_CONSTRAINT:
-        return ERR_CONFLICT;
-    case SQLITE_TOOBIG:
-        return ERR_TOO_LARGE;
-    default:
-        return ERR_INTERNAL;
-    }
-}
-
 err_t sql_error(store_t *self, sqlite3 *db, const char *what)
 {
-    err_t code = error_of(sqlite3_extended_errcode(db), sqlite3_system_errno(db));
+    err_t code = sqlite_err(db);
     if (db == self->writer && self->in_turn && sqlite3_get_autocommit(db)) {
         self->lost = true;
         self->lost_code = code;
