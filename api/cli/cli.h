@@ -5,7 +5,7 @@
 #ifndef STINT_API_CLI_CLI_H
 #define STINT_API_CLI_CLI_H
 
-#include "api/cli/arguments.h"
+#include "common/arguments.h"
 #include "api/cli/client.h"
 #include "api/cli/text.h"
 

@@ -76,29 +76,6 @@ static const command_t commands[] = {
      command_help},
     {0}};
 
-static void print_options(FILE *to, const option_t *options)
-{
-    for (const option_t *at = options; at && at->name; at++) {
-        char left[64];
-        snprintf(left, sizeof left, "--%s%s%s", at->name, *at->metavar ? " " : "", at->metavar);
-        fprintf(to, "  %-26s %s\n", left, at->help);
-    }
-}
-
-static void print_command(FILE *to, const command_t *command)
-{
-    /* Examples first: most readers need nothing else. */
-    fprintf(to, "%s: %s\n\nExamples:\n  ", command->name, command->help);
-    for (const char *at = command->examples; *at; at++) {
-        fputs(*at == '\n' ? "\n  " : (char[]){*at, 0}, to);
-    }
-    fprintf(to, "\n\nUsage: stint %s%s%s [options]\n", command->name, *command->operands ? " " : "",
-            command->operands);
-    print_options(to, command->options);
-    fputs("\nEverywhere:\n", to);
-    print_options(to, globals);
-}
-
 static void print_help(FILE *to)
 {
     fputs("Stint runs many items through a fleet of workers.\n\n"
@@ -107,13 +84,9 @@ static void print_help(FILE *to)
           "  stint submit payments.csv.gz --task process_transaction_batch --watch\n"
           "  stint report JOB\n\nCommands:\n",
           to);
-    for (const command_t *at = commands; at->name; at++) {
-        char left[64];
-        snprintf(left, sizeof left, "%s %s", at->name, at->operands);
-        fprintf(to, "  %-16s %s\n", left, at->help);
-    }
+    arguments_print_commands(to, commands);
     fputs("\nEverywhere:\n", to);
-    print_options(to, globals);
+    arguments_print_options(to, globals);
     fputs("\nExit codes:\n"
           "  0   done; of a job: completed        70  a mistake of the program itself\n"
           "  1   of a job: failed                 74  reading or writing failed, disk full\n"
@@ -136,7 +109,7 @@ int command_help(cli_t *cli)
     if (!command) {
         return cli_fail(cli, err_set(ERR_USAGE, "there is no command \"%.80s\"", name));
     }
-    print_command(stdout, command);
+    arguments_print_command(stdout, "stint", command, globals);
     return 0;
 }
 
@@ -181,7 +154,7 @@ static int run(cli_t *cli, err_t parsed)
         return cli_fail(cli, parsed);
     }
     if (arguments_flag(&cli->arguments, "help")) {
-        command ? print_command(stdout, command) : print_help(stdout);
+        command ? arguments_print_command(stdout, "stint", command, globals) : print_help(stdout);
         return 0;
     }
     if (!command) {

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "api/cli/arguments.h"
+#include "common/arguments.h"
 #include "common/buffer.h"
 
 /* The media type of a file, by `type` ("csv", "ndjson", "json"; NULL = by the name's extension,

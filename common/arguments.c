@@ -1,4 +1,4 @@
-#include "api/cli/arguments.h"
+#include "common/arguments.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -41,13 +41,15 @@ static err_t unknown_option(const arguments_t *self, const option_t *globals, co
         }
     }
     const char *near = nearest_name(argument + 2, names, n);
-    const char *where = self->command ? self->command->name : "stint without a command";
+    char alone[64];
+    snprintf(alone, sizeof alone, "%.40s without a command", self->program);
+    const char *where = self->command ? self->command->name : alone;
     return near ? err_set(ERR_USAGE, "%s does not know %.80s; did you mean --%s?", where, argument,
                           near)
                 : err_set(ERR_USAGE, "%s does not know %.80s", where, argument);
 }
 
-static err_t unknown_command(const command_t *commands, const char *name)
+static err_t unknown_command(const arguments_t *self, const command_t *commands, const char *name)
 {
     const char *names[NAMES_MAX];
     int n = 0;
@@ -56,7 +58,8 @@ static err_t unknown_command(const command_t *commands, const char *name)
     }
     const char *near = nearest_name(name, names, n);
     return near ? err_set(ERR_USAGE, "there is no command \"%.80s\"; did you mean %s?", name, near)
-                : err_set(ERR_USAGE, "there is no command \"%.80s\"; `stint help` lists all", name);
+                : err_set(ERR_USAGE, "there is no command \"%.80s\"; `%.40s help` lists all", name,
+                          self->program);
 }
 
 static bool parse_number(const char *text, int64_t *out)
@@ -128,7 +131,7 @@ static err_t take_operand(arguments_t *self, const command_t *commands, const ch
 {
     if (!self->command) {
         self->command = arguments_command(commands, argument);
-        return self->command ? ERR_OK : unknown_command(commands, argument);
+        return self->command ? ERR_OK : unknown_command(self, commands, argument);
     }
     if (self->operands_n >= self->command->operands_max ||
         self->operands_n >= ARGUMENTS_OPERANDS_MAX) {
@@ -141,7 +144,11 @@ static err_t take_operand(arguments_t *self, const command_t *commands, const ch
 err_t arguments_parse(arguments_t *out, const command_t *commands, const option_t *globals,
                       int argc, char **argv)
 {
-    *out = (arguments_t){.settings = mem_zero((size_t)(argc + 1) * sizeof(setting_t))};
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    *out = (arguments_t){.program = slash      ? slash + 1
+                                    : argc > 0 ? argv[0]
+                                               : "",
+                         .settings = mem_zero((size_t)(argc + 1) * sizeof(setting_t))};
     bool options_over = false;
     for (int i = 1; i < argc; i++) {
         bool is_option = !options_over && argv[i][0] == '-' && argv[i][1];
@@ -189,4 +196,37 @@ int64_t arguments_number(const arguments_t *self, const char *name, int64_t fall
     const char *value = arguments_text(self, name);
     int64_t number = fallback;
     return value && parse_number(value, &number) ? number : fallback;
+}
+
+void arguments_print_options(FILE *to, const option_t *options)
+{
+    for (const option_t *at = options; at && at->name; at++) {
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", at->name, *at->metavar ? " " : "", at->metavar);
+        fprintf(to, "  %-26s %s\n", left, at->help);
+    }
+}
+
+void arguments_print_commands(FILE *to, const command_t *commands)
+{
+    for (const command_t *at = commands; at->name; at++) {
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", at->name, at->operands);
+        fprintf(to, "  %-16s %s\n", left, at->help);
+    }
+}
+
+void arguments_print_command(FILE *to, const char *program, const command_t *command,
+                             const option_t *globals)
+{
+    /* Examples first: most readers need nothing else. */
+    fprintf(to, "%s: %s\n\nExamples:\n  ", command->name, command->help);
+    for (const char *at = command->examples; *at; at++) {
+        fputs(*at == '\n' ? "\n  " : (char[]){*at, 0}, to);
+    }
+    fprintf(to, "\n\nUsage: %s %s%s%s [options]\n", program, command->name,
+            *command->operands ? " " : "", command->operands);
+    arguments_print_options(to, command->options);
+    fputs("\nEverywhere:\n", to);
+    arguments_print_options(to, globals);
 }

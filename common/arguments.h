@@ -1,12 +1,14 @@
 /* arguments: the command line as a table reads it.
  *
- * Lives here: parsing of options and operands against command_t rows, bounds included. Pure. Not
- * here: which commands there are (command), what they do. */
-#ifndef STINT_API_CLI_ARGUMENTS_H
-#define STINT_API_CLI_ARGUMENTS_H
+ * Lives here: parsing of options and operands against command_t rows, bounds included, and the help
+ * those rows make. Not here: which commands there are (command.c of stint and of stint-migrate),
+ * what they do. */
+#ifndef STINT_COMMON_ARGUMENTS_H
+#define STINT_COMMON_ARGUMENTS_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "common/err.h"
 
@@ -21,6 +23,7 @@ typedef struct {
     const char *metavar, *help;
 } option_t;
 
+/* Each program's own: what its commands are given. */
 typedef struct cli cli_t;
 
 typedef struct {
@@ -39,6 +42,7 @@ typedef struct {
 } setting_t;
 
 typedef struct {
+    const char *program;      /* the last part of argv[0] */
     const command_t *command; /* NULL: none was named */
     const char *operands[ARGUMENTS_OPERANDS_MAX];
     int operands_n;
@@ -60,5 +64,11 @@ bool arguments_flag(const arguments_t *self, const char *name);
 int64_t arguments_number(const arguments_t *self, const char *name, int64_t fallback);
 /* NULL if there is no such command. */
 const command_t *arguments_command(const command_t *commands, const char *name);
+
+/* Help: a list of options, the list of commands, one command with its examples first. */
+void arguments_print_options(FILE *to, const option_t *options);
+void arguments_print_commands(FILE *to, const command_t *commands);
+void arguments_print_command(FILE *to, const char *program, const command_t *command,
+                             const option_t *globals);
 
 #endif
