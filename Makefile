@@ -34,26 +34,29 @@ LIBS := -lczmq -lzmq -lmsgpackc -lsqlite3 -lcurl -lmicrohttpd -lzstd -ljansson -
 
 # Each library is one folder (with its sub-folders); main.c files are the programs' own.
 SRC_common := $(wildcard common/*.c) $(wildcard schema/*.c)
+SRC_migrate := $(filter-out schema/migrate/main.c,$(wildcard schema/migrate/*.c))
 SRC_broker := $(filter-out broker/main.c,$(wildcard broker/*.c))
 SRC_worker := $(filter-out worker/main.c,$(wildcard worker/*.c worker/tasks/*.c))
 SRC_scheduler := $(filter-out scheduler/main.c,$(wildcard scheduler/*.c))
 SRC_api := $(filter-out api/main.c,$(wildcard api/*.c api/http/*.c api/store/*.c))
 SRC_cli := $(filter-out api/cli/main.c,$(wildcard api/cli/*.c))
-LIBNAMES := common broker worker scheduler api cli
+LIBNAMES := common migrate broker worker scheduler api cli
 MAIN_stint-broker := broker/main.c
 MAIN_stint-worker := worker/main.c
 MAIN_stint-scheduler := scheduler/main.c
 MAIN_stint-api := api/main.c
 MAIN_stint := api/cli/main.c
+MAIN_stint-migrate := schema/migrate/main.c
 NEEDS_stint-broker := broker common
 NEEDS_stint-worker := worker common
 NEEDS_stint-scheduler := scheduler common
-NEEDS_stint-api := api common
+NEEDS_stint-api := api migrate common
 NEEDS_stint := cli common
-PROGRAMS := stint stint-api stint-broker stint-worker stint-scheduler
+NEEDS_stint-migrate := migrate common
+PROGRAMS := stint stint-api stint-broker stint-worker stint-scheduler stint-migrate
 PRESENT := $(foreach p,$(PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(p)))
 
-TESTS_C := $(wildcard tests/common/test_*.c tests/schema/test_*.c tests/broker/test_*.c tests/worker/test_*.c \
+TESTS_C := $(wildcard tests/common/test_*.c tests/migrate/test_*.c tests/broker/test_*.c tests/worker/test_*.c \
              tests/worker/tasks/test_*.c tests/scheduler/test_*.c tests/api/test_*.c tests/api/*/test_*.c tests/sim/test_*.c)
 TEST_BINS := $(TESTS_C:tests/%.c=$(BUILD)/tests/%)
 TEST_HELPERS := $(wildcard tests/support/*.c tests/sim/sim_*.c)
@@ -64,7 +67,7 @@ TOOL_BINS := $(TOOLS:tests/tools/%.c=$(BUILD)/tools/%)
 
 .PHONY: all help deps test check unit demo bench lint format coverage install uninstall clean test-run sanitized docs
 
-all: $(PRESENT:%=$(BUILD)/%) docs/configuration.md ## build the five programs into build/
+all: $(PRESENT:%=$(BUILD)/%) docs/configuration.md ## build the six programs into build/
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "  make %-10s %s\n",$$1,$$2}'
@@ -103,13 +106,13 @@ $(BUILD)/$(1): $(BUILD)/obj/$(MAIN_$(1):.c=.o) $(foreach n,$(NEEDS_$(1)),$(BUILD
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
-SAN_LIBS := $(foreach n,worker scheduler broker api cli common,$(BUILD)/san/lib$(n).a)
+SAN_LIBS := $(foreach n,worker scheduler broker api cli migrate common,$(BUILD)/san/lib$(n).a)
 $(BUILD)/tests/%: $(BUILD)/san/tests/%.o $(TEST_HELPERS:%.c=$(BUILD)/san/%.o) $(SAN_LIBS)
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS_san) $(LDFLAGS_san) $^ $(SAN_LIBS) -lcheck -lsubunit -lrt $(LIBS) -o $@
 
-OBJ_LIBS := $(foreach n,worker scheduler broker api cli common,$(BUILD)/obj/lib$(n).a)
+OBJ_LIBS := $(foreach n,worker scheduler broker api cli migrate common,$(BUILD)/obj/lib$(n).a)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(OBJ_LIBS)
 	@mkdir -p $(@D)
 	@echo "  LINK $@"

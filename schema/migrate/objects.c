@@ -1,0 +1,300 @@
+#include "schema/migrate/objects.h"
+
+#include <string.h>
+
+err_t objects_read(session_t *session, arena_t *arena, objects_t *out)
+{
+    sqlite3_stmt *statement = NULL;
+    bool row = true;
+    objects_t self = {0};
+    err_t err = session_prepare(
+        session, "SELECT rowid, type, name, tbl_name, sql FROM sqlite_schema ORDER BY rowid",
+        &statement);
+    while (!err && row) {
+        err = session_next(session, &statement, &row);
+        if (err || !row)
+            break;
+        self.items = arena_grow(arena, self.items, self.n, sizeof *self.items);
+        self.items[self.n++] = (object_t){.rowid = sqlite3_column_int64(statement, 0),
+                                          .type = session_column(arena, statement, 1),
+                                          .name = session_column(arena, statement, 2),
+                                          .table = session_column(arena, statement, 3),
+                                          .sql = session_column(arena, statement, 4)};
+    }
+    sqlite3_finalize(statement);
+    if (!err)
+        *out = self;
+    return err;
+}
+
+/* Triggers have names of their own kind: a trigger may be called as a table is. */
+const object_t *objects_find(const objects_t *self, const char *name)
+{
+    for (int i = 0; i < self->n; i++)
+        if (!object_is(&self->items[i], "trigger") && name_equal(self->items[i].name, name))
+            return &self->items[i];
+    return NULL;
+}
+
+bool object_is(const object_t *self, const char *type)
+{
+    return strcmp(self->type, type) == 0;
+}
+
+bool object_is_virtual(arena_t *arena, const object_t *self)
+{
+    if (!object_is(self, "table") || !self->sql)
+        return false;
+    tokens_t tokens = tokens_read(arena, self->sql, strlen(self->sql));
+    return token_is(&tokens, 1, "VIRTUAL");
+}
+
+/* -- the health of views and triggers ----------------------------------------------------- */
+
+typedef struct {
+    const char *event; /* "INSERT", "UPDATE" or "DELETE" */
+    int of, of_to;     /* tokens of UPDATE OF's columns; equal: none */
+} trigger_text_t;
+
+/* The event comes before ON table: the first of these words that is no name. */
+static trigger_text_t trigger_read(const tokens_t *tokens)
+{
+    trigger_text_t out = {.event = "INSERT"};
+    int i = 0;
+    while (i < tokens->n && !token_is(tokens, i, "TRIGGER"))
+        i++;
+    i++;
+    if (token_is(tokens, i, "IF"))
+        i += 3;
+    i += token_is_sign(tokens, i + 1, '.') ? 3 : 1; /* behind its name */
+    while (i < tokens->n && !token_is(tokens, i, "DELETE") && !token_is(tokens, i, "INSERT") &&
+           !token_is(tokens, i, "UPDATE"))
+        i++;
+    if (token_is(tokens, i, "DELETE"))
+        out.event = "DELETE";
+    if (!token_is(tokens, i, "UPDATE"))
+        return out;
+    out.event = "UPDATE";
+    if (!token_is(tokens, i + 1, "OF"))
+        return out;
+    out.of = out.of_to = i + 2;
+    while (out.of_to < tokens->n && !token_is(tokens, out.of_to, "ON"))
+        out.of_to++;
+    return out;
+}
+
+/* A statement that fires every trigger of this event on the table. */
+static err_t firing_statement(session_t *session, arena_t *arena, const object_t *trigger,
+                              char **out)
+{
+    tokens_t tokens = tokens_read(arena, trigger->sql, strlen(trigger->sql));
+    trigger_text_t text = trigger_read(&tokens);
+    char *table = name_quoted(arena, trigger->table);
+    if (strcmp(text.event, "UPDATE") != 0) {
+        *out = strcmp(text.event, "DELETE") == 0
+                   ? arena_printf(arena, "DELETE FROM %s", table)
+                   : arena_printf(arena, "INSERT INTO %s DEFAULT VALUES", table);
+        return ERR_OK;
+    }
+    char *columns = NULL;
+    err_t err = session_text(
+        session, arena,
+        arena_printf(arena,
+                     "SELECT group_concat(format('\"%%w\" = \"%%w\"', name, name), ', ') FROM "
+                     "pragma_table_xinfo(%s) WHERE hidden = 0",
+                     text_quoted(arena, trigger->table)),
+        &columns);
+    if (!err)
+        *out = arena_printf(arena, "UPDATE %s SET %s", table, columns ? columns : "rowid = rowid");
+    return err;
+}
+
+static err_t examine(session_t *session, arena_t *arena, const object_t *object, health_t *out)
+{
+    char *sql = arena_printf(arena, "SELECT * FROM %s", name_quoted(arena, object->name));
+    *out = (health_t){.object = object};
+    if (object_is(object, "trigger")) {
+        err_t err = firing_statement(session, arena, object, &sql);
+        /* A trigger on a view that is broken itself. */
+        if (err == ERR_INVALID) {
+            out->strict = out->loose = arena_printf(arena, "%s", err_text());
+            return ERR_OK;
+        }
+        if (err)
+            return err;
+    }
+    session_quotes(session, true);
+    out->loose = session_compile(session, arena, sql);
+    session_quotes(session, false);
+    out->strict = session_compile(session, arena, sql);
+    session_quotes(session, session->legacy_quotes);
+    return ERR_OK;
+}
+
+err_t checkup_make(session_t *session, arena_t *arena, checkup_t *out)
+{
+    checkup_t self = {0};
+    err_t err = objects_read(session, arena, &self.objects);
+    for (int i = 0; i < self.objects.n && !err; i++) {
+        const object_t *object = &self.objects.items[i];
+        if (!object_is(object, "view") && !object_is(object, "trigger"))
+            continue;
+        self.items = arena_grow(arena, self.items, self.n, sizeof *self.items);
+        err = examine(session, arena, object, &self.items[self.n++]);
+    }
+    if (!err)
+        *out = self;
+    return err;
+}
+
+bool checkup_needs_quotes(const checkup_t *self)
+{
+    for (int i = 0; i < self->n; i++)
+        if (self->items[i].strict && !self->items[i].loose)
+            return true;
+    return false;
+}
+
+/* -- who needs a column that goes --------------------------------------------------------- */
+
+/* The first dropped column that tokens [from, to) name; NULL for none. */
+static const char *dropped_named(arena_t *arena, const change_t *change, const tokens_t *tokens,
+                                 int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        token_kind_t kind = tokens->items[i].kind;
+        if ((kind != TOKEN_WORD && kind != TOKEN_QUOTED) || token_is_sign(tokens, i + 1, '('))
+            continue;
+        char *name = token_name(arena, tokens, i);
+        for (int k = 0; k < change->dropped_n; k++)
+            if (name_equal(change->dropped[k], name))
+                return change->dropped[k];
+    }
+    return NULL;
+}
+
+static err_t needed(const change_t *change, const renames_t *renames, const char *column,
+                    const object_t *by, const char *remedy)
+{
+    return err_set(ERR_INVALID, "%s.%s cannot be dropped: %s %s still needs it; %s",
+                   change->old.name, renames_original(renames, column), by->type, by->name, remedy);
+}
+
+static bool mentions_table(arena_t *arena, const tokens_t *tokens, int from, const char *table)
+{
+    for (int i = from; i < tokens->n; i++)
+        if (token_is_name(tokens, i) && name_equal(token_name(arena, tokens, i), table))
+            return true;
+    return false;
+}
+
+static err_t object_needs(arena_t *arena, const object_t *object, const change_t *change,
+                          const renames_t *renames)
+{
+    if (!object->sql)
+        return ERR_OK;
+    tokens_t tokens = tokens_read(arena, object->sql, strlen(object->sql));
+    bool own = name_equal(object->table, change->old.name);
+    int from = 0, to = 0;
+    if (object_is(object, "index") && own) {
+        while (from < tokens.n && !token_is_sign(&tokens, from, '('))
+            from++;
+        to = tokens.n;
+    } else if (object_is(object, "trigger") && own) {
+        trigger_text_t text = trigger_read(&tokens);
+        from = text.of;
+        to = text.of_to;
+    } else if (object_is_virtual(arena, object)) {
+        from = mentions_table(arena, &tokens, 4, change->old.name) ? 4 : tokens.n;
+        to = tokens.n;
+    }
+    const char *column = dropped_named(arena, change, &tokens, from, to);
+    if (!column)
+        return ERR_OK;
+    return needed(change, renames, column, object,
+                  object_is(object, "index")
+                      ? arena_printf(arena, "put DROP INDEX %s before this statement",
+                                     name_quoted(arena, object->name))
+                      : "drop or change that first");
+}
+
+err_t objects_need(session_t *session, arena_t *arena, const objects_t *objects,
+                   const change_t *change, const renames_t *renames)
+{
+    (void)session;
+    err_t err = ERR_OK;
+    for (int i = 0; i < objects->n && !err && change->dropped_n > 0; i++)
+        err = object_needs(arena, &objects->items[i], change, renames);
+    return err;
+}
+
+err_t objects_virtual_need(arena_t *arena, const objects_t *objects, const char *table)
+{
+    for (int i = 0; i < objects->n; i++) {
+        const object_t *object = &objects->items[i];
+        if (!object_is_virtual(arena, object) || name_equal(object->name, table))
+            continue;
+        tokens_t tokens = tokens_read(arena, object->sql, strlen(object->sql));
+        if (mentions_table(arena, &tokens, 4, table))
+            return err_set(ERR_INVALID,
+                           "%s cannot be renamed: the virtual table %s names it in its arguments, "
+                           "which do not follow; drop that first and make it again behind",
+                           table, object->name);
+    }
+    return ERR_OK;
+}
+
+/* -- before and behind -------------------------------------------------------------------- */
+
+static const health_t *health_of(const checkup_t *self, const object_t *object)
+{
+    for (int i = 0; i < self->n; i++)
+        if (strcmp(self->items[i].object->type, object->type) == 0 &&
+            name_equal(self->items[i].object->name, object->name))
+            return &self->items[i];
+    return NULL;
+}
+
+/* Text in double quotes that was a column: SQLite would take it for text from now on. */
+static const char *became_text(arena_t *arena, const health_t *before, const health_t *now,
+                               const change_t *change)
+{
+    bool loose = before->strict && !before->loose && !now->loose;
+    if (!loose || !change || change->dropped_n == 0)
+        return NULL;
+    tokens_t tokens = tokens_read(arena, now->object->sql, strlen(now->object->sql));
+    for (int i = 0; i < tokens.n; i++)
+        if (tokens.items[i].kind == TOKEN_QUOTED && dropped_named(arena, change, &tokens, i, i + 1))
+            return "a name in double quotes would become a text";
+    return NULL;
+}
+
+static err_t broken(arena_t *arena, const health_t *now, const char *why, const change_t *change,
+                    const renames_t *renames)
+{
+    const object_t *object = now->object;
+    tokens_t tokens = tokens_read(arena, object->sql, strlen(object->sql));
+    const char *column = change ? dropped_named(arena, change, &tokens, 0, tokens.n) : NULL;
+    if (column)
+        return needed(change, renames, column, object,
+                      arena_printf(arena, "drop or change that first (%s)", why));
+    return err_set(ERR_INVALID, "the %s %s would break: %s", object->type, object->name, why);
+}
+
+err_t checkup_compare(session_t *session, arena_t *arena, const checkup_t *before,
+                      const change_t *change, const renames_t *renames)
+{
+    checkup_t now = {0};
+    err_t err = checkup_make(session, arena, &now);
+    for (int i = 0; i < now.n && !err; i++) {
+        const health_t *at = &now.items[i], *was = health_of(before, at->object);
+        if (!was || was->loose)
+            continue;
+        const char *why = was->strict ? at->loose : at->strict;
+        if (!why)
+            why = became_text(arena, was, at, change);
+        if (why)
+            err = broken(arena, at, why, change, renames);
+    }
+    return err;
+}

@@ -1,0 +1,358 @@
+#include "schema/migrate/rebuild.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "schema/migrate/edit.h"
+#include "schema/migrate/rows.h"
+
+enum { PROGRESS_MS = 250, PROGRESS_ROWS = 1024 };
+
+typedef struct {
+    session_t *session;
+    arena_t *arena;
+    const change_t *change;
+    const objects_t *objects;
+    const object_t *table;
+    bool legacy;
+    char *copy; /* the new table's name until the old one is gone */
+    bool has_sequence, had_sequence_row;
+    int64_t sequence_rowid;
+    char *sequence; /* quoted value */
+    migrate_progress_t progress;
+    int64_t began_ms, told_ms;
+} rebuild_t;
+
+static err_t run(rebuild_t *self, char *sql)
+{
+    return session_run(self->session, sql);
+}
+
+/* A name nobody has. */
+static char *free_name(arena_t *arena, const objects_t *objects)
+{
+    for (int n = 0;; n++) {
+        char *name = arena_printf(arena, "_stint_new_%d", n);
+        if (!objects_find(objects, name))
+            return name;
+    }
+}
+
+/* -- copying ------------------------------------------------------------------------------ */
+
+static void count_row(sqlite3_context *context, int n, sqlite3_value **values)
+{
+    rebuild_t *self = sqlite3_user_data(context);
+    (void)n;
+    (void)values;
+    sqlite3_result_int(context, 1);
+    if (++self->progress.rows_done % PROGRESS_ROWS != 0)
+        return;
+    int64_t now_ms = clock_now_ms();
+    if (now_ms - self->told_ms < PROGRESS_MS)
+        return;
+    self->told_ms = now_ms;
+    self->progress.elapsed_ms = now_ms - self->began_ms;
+    self->session->options->progress(self->session->options->context, &self->progress);
+}
+
+static void add(buffer_t *list, const char *item)
+{
+    buffer_printf(list, "%s%s", list->n ? ", " : "", item);
+}
+
+/* Where the rowid is nobody's column it is copied as itself. */
+static void add_rowid(const rebuild_t *self, buffer_t *into, buffer_t *from)
+{
+    const change_t *change = self->change;
+    const char *alias = NULL;
+    if (change->now.without_rowid)
+        return;
+    if (table_rowid_alias(&change->now, &alias)) {
+        const column_t *column = table_column(&change->now, alias);
+        const mapping_t *mapping = &change->columns[column - change->now.columns];
+        if (mapping->old || mapping->using)
+            return;
+    }
+    const char *old = table_rowid_name(&change->old), *now = table_rowid_name(&change->now);
+    if (old && now) {
+        add(into, now);
+        add(from, old);
+    }
+}
+
+static char *copy_sql(const rebuild_t *self)
+{
+    const change_t *change = self->change;
+    arena_t *arena = self->arena;
+    buffer_t into = {0}, from = {0};
+    add_rowid(self, &into, &from);
+    for (int i = 0; i < change->now.columns_n; i++) {
+        const mapping_t *mapping = &change->columns[i];
+        if (column_part(&change->now.columns[i], PART_GENERATED) ||
+            !(mapping->old || mapping->using))
+            continue;
+        add(&into, name_quoted(arena, mapping->name));
+        add(&from, mapping->using ? arena_printf(arena, "(%s)", mapping->using)
+                                  : name_quoted(arena, mapping->old));
+    }
+    /* Nothing of the old table goes on (every column dropped, others added): a row stays a row. */
+    if (!into.n) {
+        add(&into, name_quoted(arena, change->columns[0].name));
+        add(&from, "NULL");
+    }
+    /* OR ABORT: a constraint's own ON CONFLICT REPLACE or IGNORE would lose rows in silence. */
+    char *sql =
+        arena_printf(arena, "INSERT OR ABORT INTO %s (%.*s) SELECT %.*s FROM %s NOT INDEXED%s",
+                     name_quoted(arena, self->copy), (int)into.n, (const char *)into.data,
+                     (int)from.n, (const char *)from.data, name_quoted(arena, self->table->name),
+                     self->session->options->progress ? " WHERE _stint_row()" : "");
+    buffer_free(&into);
+    buffer_free(&from);
+    return sql;
+}
+
+/* SQLite names the constraint; which rows, and how many, takes questions of our own. */
+static err_t explain(rebuild_t *self, err_t err)
+{
+    char *said = arena_printf(self->arena, "%s", err_text());
+    const change_t *change = self->change;
+    rows_t rows = rows_to_be(self->session, self->arena, change, self->table->name);
+    err_t found = ERR_OK;
+    for (int i = 0; i < change->needs_n && !found; i++)
+        found = rows_check(&rows, &change->needs[i]);
+    for (int i = 0; change->now.strict && i < change->now.columns_n && !found; i++)
+        if (!column_part(&change->now.columns[i], PART_GENERATED))
+            found = rows_strict(&rows, i);
+    return found == ERR_INVALID
+               ? found
+               : err_set(err, "%s: a row does not fit the change: %s", self->table->name, said);
+}
+
+static err_t ask_first(rebuild_t *self)
+{
+    const change_t *change = self->change;
+    rows_t rows = rows_to_be(self->session, self->arena, change, self->table->name);
+    err_t err = ERR_OK;
+    for (int i = 0; i < change->needs_n && !err; i++) {
+        const need_t *need = &change->needs[i];
+        if (need->kind == NEED_EMPTY)
+            err = rows_check(&rows, need);
+        else if (need->kind == NEED_KEY)
+            err = rows_check_key_nulls(&rows, need->part);
+    }
+    return err;
+}
+
+static err_t copy_rows(rebuild_t *self)
+{
+    session_t *session = self->session;
+    err_t err = ERR_OK;
+    if (session->options->progress) {
+        self->progress.table = self->table->name;
+        err = session_number(session,
+                             arena_printf(self->arena, "SELECT count(*) FROM %s",
+                                          name_quoted(self->arena, self->table->name)),
+                             &self->progress.rows_total);
+        self->began_ms = self->told_ms = clock_now_ms();
+        sqlite3_create_function(session->db, "_stint_row", 0, SQLITE_UTF8, self, count_row, NULL,
+                                NULL);
+    }
+    if (!err) {
+        err = run(self, copy_sql(self));
+        if (err == ERR_INVALID)
+            err = explain(self, err);
+    }
+    if (session->options->progress)
+        sqlite3_create_function(session->db, "_stint_row", 0, SQLITE_UTF8, NULL, NULL, NULL, NULL);
+    return err;
+}
+
+static err_t compare_values(rebuild_t *self)
+{
+    rows_t rows = rows_stored(self->session, self->arena, self->change, self->table->name);
+    err_t err = ERR_OK;
+    for (int i = 0; i < self->change->needs_n && !err; i++)
+        if (self->change->needs[i].kind == NEED_LOSSLESS)
+            err = rows_lossless(&rows, self->change->needs[i].column, self->copy);
+    return err;
+}
+
+/* -- what SQLite keeps beside the rows ---------------------------------------------------- */
+
+static bool is_autoincrement(const table_text_t *table)
+{
+    const part_t *key = table_primary_key(table);
+    return key && key->autoincrement;
+}
+
+static err_t sequence_save(rebuild_t *self)
+{
+    self->has_sequence =
+        is_autoincrement(&self->change->old) && is_autoincrement(&self->change->now);
+    if (!self->has_sequence)
+        return ERR_OK;
+    char *where = arena_printf(self->arena, "FROM main.sqlite_sequence WHERE name = %s",
+                               text_quoted(self->arena, self->table->name));
+    err_t err =
+        session_text(self->session, self->arena,
+                     arena_printf(self->arena, "SELECT quote(seq) %s", where), &self->sequence);
+    self->had_sequence_row = self->sequence != NULL;
+    return err ? err
+               : session_number(self->session, arena_printf(self->arena, "SELECT rowid %s", where),
+                                &self->sequence_rowid);
+}
+
+static err_t sequence_restore(rebuild_t *self)
+{
+    if (!self->has_sequence)
+        return ERR_OK;
+    char *name = text_quoted(self->arena, self->table->name);
+    err_t err =
+        run(self, arena_printf(self->arena, "DELETE FROM main.sqlite_sequence WHERE name = %s", name));
+    if (err || !self->had_sequence_row)
+        return err;
+    return run(self, arena_printf(self->arena,
+                                  "INSERT INTO main.sqlite_sequence (rowid, name, seq) VALUES (%" PRId64
+                                  ", %s, %s)",
+                                  self->sequence_rowid, name, self->sequence));
+}
+
+/* DROP TABLE takes the statistics of that name along: they wait under the other one. */
+static err_t statistics_move(rebuild_t *self, const char *from, const char *to)
+{
+    static const char *const tables[] = {"sqlite_stat1", "sqlite_stat3", "sqlite_stat4"};
+    err_t err = ERR_OK;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables && !err; i++)
+        if (objects_find(self->objects, tables[i]))
+            err = run(self,
+                      arena_printf(self->arena, "UPDATE %s SET tbl = %s WHERE tbl = %s", tables[i],
+                                   text_quoted(self->arena, to), text_quoted(self->arena, from)));
+    return err;
+}
+
+/* Of indexes that are gone, or whose number now means another constraint. */
+static err_t statistics_prune(rebuild_t *self)
+{
+    static const char *const tables[] = {"sqlite_stat1", "sqlite_stat3", "sqlite_stat4"};
+    err_t err = ERR_OK;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables && !err && self->change->keys_change; i++)
+        if (objects_find(self->objects, tables[i]))
+            err = run(self, arena_printf(self->arena,
+                                         "DELETE FROM %s WHERE tbl = %s AND (idx = tbl OR idx LIKE "
+                                         "'sqlite\\_autoindex\\_%%' ESCAPE '\\')",
+                                         tables[i], text_quoted(self->arena, self->table->name)));
+    return err;
+}
+
+/* -- indexes and triggers ----------------------------------------------------------------- */
+
+static bool is_own(const rebuild_t *self, const object_t *object)
+{
+    return object->sql && name_equal(object->table, self->table->name) &&
+           (object_is(object, "index") || object_is(object, "trigger"));
+}
+
+/* Their text was accepted once: what double quotes meant then they mean now. */
+static err_t make_again(rebuild_t *self)
+{
+    err_t err = ERR_OK;
+    session_quotes(self->session, true);
+    for (int i = 0; i < self->objects->n && !err; i++) {
+        const object_t *object = &self->objects->items[i];
+        if (!is_own(self, object))
+            continue;
+        err = run(self, object->sql);
+        if (err)
+            err = err_context(err, "%s: its %s %s cannot be kept", self->table->name, object->type,
+                              object->name);
+    }
+    session_quotes(self->session, self->session->legacy_quotes);
+    return err;
+}
+
+static err_t move_back(rebuild_t *self, const object_t *object)
+{
+    return run(self, arena_printf(self->arena,
+                                  "UPDATE sqlite_schema SET rowid = %" PRId64
+                                  " WHERE type = %s AND name = %s",
+                                  object->rowid, text_quoted(self->arena, object->type),
+                                  text_quoted(self->arena, object->name)));
+}
+
+/* The text as it was written but for the change (RENAME TO has put the name in quotes), and every
+ * object where it stood: triggers fire, and dumps are written, in that order. */
+static err_t tidy_schema(rebuild_t *self)
+{
+    err_t err = session_schema_open(self->session);
+    if (!err)
+        err = run(self, arena_printf(self->arena,
+                                     "UPDATE sqlite_schema SET sql = %s WHERE type = "
+                                     "'table' AND name = %s",
+                                     text_quoted(self->arena, self->change->text),
+                                     text_quoted(self->arena, self->table->name)));
+    if (!err)
+        err = move_back(self, self->table);
+    for (int i = 0; i < self->objects->n && !err; i++)
+        if (is_own(self, &self->objects->items[i]))
+            err = move_back(self, &self->objects->items[i]);
+    err_t closed = session_schema_close(self->session);
+    return err ? err : closed;
+}
+
+/* -- the twelve steps --------------------------------------------------------------------- */
+
+static err_t make_copy(rebuild_t *self)
+{
+    session_quotes(self->session, self->legacy || self->session->legacy_quotes);
+    err_t err = run(self, edit_table_name(self->arena, &self->change->now, self->copy));
+    session_quotes(self->session, self->session->legacy_quotes);
+    if (!err)
+        err = copy_rows(self);
+    return err ? err : compare_values(self);
+}
+
+static err_t replace(rebuild_t *self)
+{
+    arena_t *arena = self->arena;
+    err_t err = statistics_move(self, self->table->name, self->copy);
+    if (!err)
+        err =
+            run(self, arena_printf(arena, "DROP TABLE %s", name_quoted(arena, self->table->name)));
+    if (err)
+        return err;
+    /* Only here: references to the table that is gone must stay as they are. */
+    session_legacy_alter(self->session, true);
+    err =
+        run(self, arena_printf(arena, "ALTER TABLE %s RENAME TO %s", name_quoted(arena, self->copy),
+                               name_quoted(arena, self->table->name)));
+    session_legacy_alter(self->session, false);
+    return err ? err : statistics_move(self, self->copy, self->table->name);
+}
+
+err_t rebuild_run(session_t *session, arena_t *arena, const change_t *change,
+                  const objects_t *objects, const object_t *table, bool legacy)
+{
+    rebuild_t self = {.session = session,
+                      .arena = arena,
+                      .change = change,
+                      .objects = objects,
+                      .table = table,
+                      .legacy = legacy,
+                      .copy = free_name(arena, objects)};
+    err_t err = ask_first(&self);
+    if (!err)
+        err = sequence_save(&self);
+    if (!err)
+        err = make_copy(&self);
+    if (!err)
+        err = replace(&self);
+    if (!err)
+        err = make_again(&self);
+    if (!err)
+        err = tidy_schema(&self);
+    if (!err)
+        err = sequence_restore(&self);
+    return err ? err : statistics_prune(&self);
+}

@@ -1,0 +1,39 @@
+/* rows: asking the stored rows whether they bear a change, and saying which do not.
+ *
+ * Lives here: the queries behind each need of a change and their sentences: how many rows, the
+ * first of them, what to do. Foreign keys are in keys. */
+#ifndef STINT_MIGRATE_ROWS_H
+#define STINT_MIGRATE_ROWS_H
+
+#include "schema/migrate/change.h"
+#include "schema/migrate/session.h"
+
+/* Where the rows are asked: a table or "(SELECT …)" that has the columns of change->now. */
+typedef struct {
+    session_t *session;
+    arena_t *arena;
+    const change_t *change;
+    const char *table;    /* its name, for messages */
+    const char *relation; /* SQL */
+    const char *label;    /* SQL that says which row it is: 'rowid 5' */
+} rows_t;
+
+/* The stored table `name` itself, without or with what the change will fill in. */
+rows_t rows_stored(session_t *session, arena_t *arena, const change_t *change, const char *name);
+rows_t rows_to_be(session_t *session, arena_t *arena, const change_t *change, const char *name);
+
+/* ERR_INVALID with the sentence. NEED_PARENT, NEED_DEFAULT and NEED_LOSSLESS are not asked here. */
+CHECKED err_t rows_check(const rows_t *self, const need_t *need);
+/* Values of a column whose type changed, in the old table and in the new one (`copy`). */
+CHECKED err_t rows_lossless(const rows_t *self, int column, const char *copy);
+/* The rows of a STRICT table that its new types do not hold; ERR_OK if all do. */
+CHECKED err_t rows_strict(const rows_t *self, int column);
+/* ERR_INVALID: a column of the new primary key has NULL. SQLite itself would give such rows a
+ * number of its own. */
+CHECKED err_t rows_check_key_nulls(const rows_t *self, const part_t *part);
+/* How many rows show `marker` in this column: they do not have it stored, and its default is that.
+ */
+CHECKED err_t rows_showing(session_t *session, arena_t *arena, const char *table,
+                           const char *column, const char *marker, int64_t *out);
+
+#endif
