@@ -151,7 +151,9 @@ err_t arguments_parse(arguments_t *out, const command_t *commands, const option_
                          .settings = mem_zero((size_t)(argc + 1) * sizeof(setting_t))};
     bool options_over = false;
     for (int i = 1; i < argc; i++) {
-        bool is_option = !options_over && argv[i][0] == '-' && argv[i][1];
+        /* "-1" is a number, "-" standard input. */
+        bool is_option =
+            !options_over && argv[i][0] == '-' && argv[i][1] && !strchr("0123456789", argv[i][1]);
         err_t err;
         if (is_option && strcmp(argv[i], "--") == 0) {
             options_over = true;
@@ -209,10 +211,15 @@ void arguments_print_options(FILE *to, const option_t *options)
 
 void arguments_print_commands(FILE *to, const command_t *commands)
 {
+    int width = 16;
+    for (const command_t *at = commands; at->name; at++) {
+        int n = (int)(strlen(at->name) + strlen(at->operands)) + 1;
+        width = n > width ? n : width;
+    }
     for (const command_t *at = commands; at->name; at++) {
         char left[64];
         snprintf(left, sizeof left, "%s %s", at->name, at->operands);
-        fprintf(to, "  %-16s %s\n", left, at->help);
+        fprintf(to, "  %-*s %s\n", width, left, at->help);
     }
 }
 

@@ -50,9 +50,10 @@ typedef struct {
     int settings_n;
 } arguments_t;
 
-/* Options of `globals` are taken before and after the command's name. "--" ends the options, "-" is
- * an operand. ERR_USAGE names the argument, and the nearest name where one is unknown. The number
- * of operands is not checked if "--help" was given. On an error the parsed part is still there (for
+/* Options of `globals` are taken before and after the command's name. "--" ends the options, "-"
+ * and "-1" are operands. ERR_USAGE names the argument, and the nearest name where one is unknown.
+ * The number of operands is not checked if "--help" was given. On an error the parsed part is still
+ * there (for
  * --json, --no-color); arguments_free in every case. */
 CHECKED err_t arguments_parse(arguments_t *out, const command_t *commands, const option_t *globals,
                               int argc, char **argv);

@@ -25,6 +25,7 @@ typedef struct {
 
 typedef struct {
     int64_t lock_timeout_ms; /* how long to wait for another writer */
+    int64_t wall_at;         /* now, for the records; 0: ask the clock */
     bool rebuild;            /* always by a rebuild, never by an edit of the stored text */
     void (*trace)(void *context, const char *sql);       /* each statement that changes something */
     void (*notice)(void *context, const char *sentence); /* worth knowing, and no error */

@@ -209,14 +209,15 @@ static err_t sequence_restore(rebuild_t *self)
     if (!self->has_sequence)
         return ERR_OK;
     char *name = text_quoted(self->arena, self->table->name);
-    err_t err =
-        run(self, arena_printf(self->arena, "DELETE FROM main.sqlite_sequence WHERE name = %s", name));
+    err_t err = run(
+        self, arena_printf(self->arena, "DELETE FROM main.sqlite_sequence WHERE name = %s", name));
     if (err || !self->had_sequence_row)
         return err;
-    return run(self, arena_printf(self->arena,
-                                  "INSERT INTO main.sqlite_sequence (rowid, name, seq) VALUES (%" PRId64
-                                  ", %s, %s)",
-                                  self->sequence_rowid, name, self->sequence));
+    return run(self,
+               arena_printf(self->arena,
+                            "INSERT INTO main.sqlite_sequence (rowid, name, seq) VALUES (%" PRId64
+                            ", %s, %s)",
+                            self->sequence_rowid, name, self->sequence));
 }
 
 /* DROP TABLE takes the statistics of that name along: they wait under the other one. */
