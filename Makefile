@@ -164,9 +164,11 @@ install: all ## install the programs (prefix, DESTDIR)
 	install -d $(DESTDIR)$(prefix)/bin $(DESTDIR)$(prefix)/share/doc/stint
 	install -m 755 $(PROGRAMS:%=$(BUILD)/%) $(DESTDIR)$(prefix)/bin
 	install -m 644 README.md LICENSE $(DESTDIR)$(prefix)/share/doc/stint
+	install -d $(DESTDIR)$(prefix)/share/stint/versions
+	install -m 644 schema/versions/*.sql $(DESTDIR)$(prefix)/share/stint/versions
 uninstall: ## remove what install put there
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(prefix)/bin/%)
-	rm -rf $(DESTDIR)$(prefix)/share/doc/stint
+	rm -rf $(DESTDIR)$(prefix)/share/doc/stint $(DESTDIR)$(prefix)/share/stint
 
 clean: ## remove build/ and coverage/
 	rm -rf $(BUILD) coverage

@@ -135,7 +135,9 @@ static err_t set_up(api_t *self, const config_t *config)
 {
     store_options_t store = {.directory = config->data,
                              .reserve_bytes = (uint64_t)config->reserve,
-                             .wall_at = clock_wall_ms()};
+                             .wall_at = clock_wall_ms(),
+                             .auto_migrate = config->auto_migrate,
+                             .backup = config->migrate_backup};
     self->loop = loop_new();
     self->timer = loop_timer_new(self->loop, on_timer, self);
     self->stop_timer = loop_timer_new(self->loop, on_stop, self);

@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 """Writes the numbered SQL files of a folder as C initialisers, one per file, for api/store/migrate.c.
 
-README: `python3 schema/embed.py schema/versions > build/gen/versions.inc`.  A file is NNNN_name.sql and holds one line
-`-- migrate:up` and, after it, one line `-- migrate:down`; versions rise from 1 without a gap.  A row is
-    {version, "NNNN_name.sql", "sha256 of the file", up bytes, number of them, down bytes, number of them}
-with both texts ended by a NUL that is not counted.  Exit 1 and a sentence on stderr if a file breaks these rules.
+README: `python3 schema/embed.py schema/versions > build/gen/versions.inc`.  A file is NNNN_name.sql; versions rise from 1
+without a gap.  A row is
+    {"NNNN_name.sql", bytes of the whole file, number of them}
+with a NUL behind the bytes that is not counted.  What the file says is read by schema/migrate (and proven by its tests).
+Exit 1 and a sentence on stderr if a name breaks the rule.
 """
-import hashlib
 import os
 import re
 import sys
 
 NAME = re.compile(r'([0-9]{4})_[a-z0-9_]+\.sql')
-PARTS = re.compile(rb'\A(?P<head>.*?)^-- migrate:up\n(?P<up>.*?)^-- migrate:down\n(?P<down>.*)\Z', re.S | re.M)
 
 
 def array(data):
@@ -26,14 +25,7 @@ def initialiser(folder, name, expected):
         raise ValueError(f'{name}: expected a file named {expected:04d}_name.sql')
     with open(os.path.join(folder, name), 'rb') as file:
         data = file.read()
-    parts = PARTS.match(data)
-    if not parts or data.count(b'\n-- migrate:') != 2 or b'\0' in data:
-        raise ValueError(f'{name}: needs one line "-- migrate:up" and after it one line "-- migrate:down"')
-    if any(line.strip() and not line.startswith(b'--') for line in parts['head'].splitlines()):
-        raise ValueError(f'{name}: only comments may stand before "-- migrate:up"')
-    up, down = parts['up'], parts['down']
-    return (f'    {{{expected}, "{name}", "{hashlib.sha256(data).hexdigest()}",\n'
-            f'     {array(up)}, {len(up)},\n     {array(down)}, {len(down)}}},\n')
+    return f'    {{"{name}",\n     {array(data)}, {len(data)}}},\n'
 
 
 def main():

@@ -1,119 +1,104 @@
-/* migrate: runs the embedded SQL files. Its record table is its own and is made before any of them.
- */
 #include "api/store/migrate.h"
 
+#include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "common/clock.h"
+#include "common/log.h"
+#include "schema/migrate/backup.h"
+#include "schema/migrate/history.h"
 
-static const migration_t migrations[] = {
+enum { MIGRATE_LOCK_MS = 2000 };
+
+static const struct {
+    const char *name;
+    const unsigned char *text;
+    size_t n;
+} embedded[] = {
 #include "versions.inc"
 };
 
-int migrations_n(void)
+err_t store_migrations(arena_t *arena, migration_files_t *out)
 {
-    return (int)(sizeof migrations / sizeof *migrations);
-}
-
-const migration_t *migration_at(int i)
-{
-    return &migrations[i];
-}
-
-/* The application id says "this is a store" and is set in the transaction that makes the first
- * table. */
-static const char record_table[] = "BEGIN IMMEDIATE;"
-                                   "CREATE TABLE IF NOT EXISTS schema_migrations ("
-                                   " version INTEGER PRIMARY KEY,"
-                                   " name TEXT NOT NULL,"
-                                   " checksum TEXT NOT NULL,"
-                                   " applied_at INTEGER NOT NULL,"
-                                   " duration_ms INTEGER NOT NULL,"
-                                   " tool TEXT NOT NULL) STRICT;"
-                                   "PRAGMA application_id = 1398034004;"
-                                   "COMMIT";
-_Static_assert(STORE_APPLICATION_ID == 1398034004, "the PRAGMA above takes a literal only");
-
-/* One record against the embedded file of that version. */
-static err_t record_check(sqlite3_stmt *statement)
-{
-    int version = sqlite3_column_int(statement, 0);
-    if (version > migrations_n())
-        return err_set(ERR_NEWER, "the store has schema version %d, this program knows up to %d",
-                       version, migrations_n());
-    const migration_t *known = version >= 1 ? &migrations[version - 1] : NULL;
-    if (!known || strcmp(known->checksum, sql_text(statement, 1)) != 0)
-        return err_set(ERR_CORRUPT, "%s is not what was applied to this store",
-                       known ? known->file : "a schema version below 1");
-    return ERR_OK;
-}
-
-/* The newest first, so that a newer store is called newer and nothing else. */
-static err_t records_check(store_t *self, int *newest)
-{
-    sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(self->writer,
-                           "SELECT version, checksum FROM schema_migrations ORDER BY version DESC",
-                           -1, &statement, NULL) != SQLITE_OK)
-        return sql_error(self, self->writer, "schema_migrations");
     err_t err = ERR_OK;
-    bool row = true;
-    *newest = 0;
-    while (!err && row) {
-        err = sql_next(self, statement, &row);
-        if (err || !row)
-            break;
-        if (*newest == 0)
-            *newest = sqlite3_column_int(statement, 0);
-        err = record_check(statement);
-    }
-    sqlite3_finalize(statement);
+    for (size_t i = 0; i < sizeof embedded / sizeof *embedded && !err; i++)
+        err = migration_files_add(arena, out, embedded[i].name, (const char *)embedded[i].text,
+                                  embedded[i].n);
     return err;
 }
 
-static err_t record_insert(store_t *self, const migration_t *migration, int64_t wall_at,
-                           int64_t duration_ms)
+/* The application id says "this is a store": it is there before the first table, so that a start
+ * cut short leaves no tables without it. */
+static err_t mark_new(store_t *self, int64_t version)
 {
-    sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(self->writer, "INSERT INTO schema_migrations VALUES (?, ?, ?, ?, ?, ?)",
-                           -1, &statement, NULL) != SQLITE_OK)
-        return sql_error(self, self->writer, "schema_migrations");
-    sql_bind_i64(statement, 1, migration->version);
-    sql_bind_text(statement, 2, migration->file);
-    sql_bind_text(statement, 3, migration->checksum);
-    sql_bind_i64(statement, 4, wall_at);
-    sql_bind_i64(statement, 5, duration_ms);
-    sql_bind_text(statement, 6, "stint " STINT_VERSION);
-    err_t err = sql_run(self, statement);
-    sqlite3_finalize(statement);
+    char sql[64];
+    if (version > 0)
+        return ERR_OK;
+    snprintf(sql, sizeof sql, "PRAGMA application_id = %d", STORE_APPLICATION_ID);
+    return sql_execute(self, self->writer, sql);
+}
+
+static err_t needs_a_person(const store_t *self, int64_t version, int64_t newest)
+{
+    return err_set(ERR_CONFIG,
+                   "it has schema version %" PRId64 ", this program needs %" PRId64
+                   ", and auto_migrate is off: run `stint-migrate --db %s/store.db --dir "
+                   "VERSIONS upgrade` (VERSIONS: share/stint/versions of this release)",
+                   version, newest, self->directory);
+}
+
+static err_t save(store_t *self, arena_t *arena, const store_options_t *options)
+{
+    char *backup = NULL;
+    if (!options->backup)
+        return ERR_OK;
+    err_t err = backup_make(self->writer, arena, options->wall_at, &backup);
+    if (!err && backup)
+        log_info("store.backup", "path=\"%s\"", backup);
     return err;
 }
 
-static err_t apply(store_t *self, const migration_t *migration, int64_t wall_at)
+static void tell_notice(void *context, const char *sentence)
 {
-    int64_t began_ms = clock_now_ms();
-    err_t err = sql_execute(self, self->writer, "BEGIN IMMEDIATE");
-    if (!err)
-        err = sql_execute(self, self->writer, (const char *)migration->up);
-    if (!err)
-        err = record_insert(self, migration, wall_at, clock_now_ms() - began_ms);
-    if (!err)
-        err = sql_execute(self, self->writer, "COMMIT");
-    if (err && !sqlite3_get_autocommit(self->writer))
-        (void)sqlite3_exec(self->writer, "ROLLBACK", NULL, NULL, NULL);
-    return err ? err_context(err, "%s", migration->file) : ERR_OK;
+    (void)context;
+    log_warn("store.migrate_notice", "text=\"%s\"", sentence);
 }
 
-err_t migrate_up(store_t *self, int64_t wall_at)
+static err_t upgrade(store_t *self, arena_t *arena, const migration_files_t *files,
+                     const store_options_t *options, bool tell)
 {
-    int newest = 0;
-    err_t err = sql_execute(self, self->writer, record_table);
+    const migrate_options_t how = {
+        .lock_timeout_ms = MIGRATE_LOCK_MS, .wall_at = options->wall_at, .notice = tell_notice};
+    migrated_t done = {0};
+    err_t err =
+        history_upgrade(self->writer, arena, files, (target_t){TARGET_HEAD, 0}, &how, &done);
+    for (int i = 0; i < done.n && tell; i++)
+        log_info("store.migrated", "file=%s", done.items[i]->name);
+    return err;
+}
+
+err_t store_migrate(store_t *self, const store_options_t *options)
+{
+    arena_t arena = {0};
+    migration_files_t files = {0};
+    migration_records_t records;
+    int pending = 0;
+    err_t err = store_migrations(&arena, &files);
     if (!err)
-        err = records_check(self, &newest);
-    for (int i = newest; !err && i < migrations_n(); i++)
-        err = apply(self, &migrations[i], wall_at);
+        err = history_read(self->writer, &arena, &records);
     if (!err)
-        self->version = migrations_n();
+        err = history_pending(&files, &records, &pending);
+    int64_t version = err ? 0 : history_version(&records);
+    int64_t newest = files.n ? files.items[files.n - 1].version : 0;
+    if (!err && pending > 0 && version > 0 && !options->auto_migrate)
+        err = needs_a_person(self, version, newest);
+    if (!err)
+        err = mark_new(self, version);
+    if (!err && pending > 0 && version > 0)
+        err = save(self, &arena, options);
+    if (!err && pending > 0)
+        err = upgrade(self, &arena, &files, options, version > 0);
+    arena_free(&arena);
+    if (!err)
+        self->version = (int)newest;
     return err;
 }

@@ -54,11 +54,13 @@ typedef struct {
     const char *directory;  /* NULL: in memory (simulation) */
     uint64_t reserve_bytes; /* preallocated file freed when the disk is full */
     int64_t wall_at;        /* now, for rows made at opening */
+    bool auto_migrate;      /* bring an older schema to this program's; else it is refused */
+    bool backup;            /* copy the store before that; the last three copies are kept */
 } store_options_t;
 
-/* Opens or creates the store: locks it (ERR_BUSY: another api has it), runs the migrations, refuses
- * a newer one (ERR_NEWER) and what is no store (ERR_CORRUPT), removes unfinished uploads, inserts
- * or refreshes the built-in tasks. */
+/* Opens or creates the store: locks it (ERR_BUSY: another api has it), runs the migrations or
+ * refuses an older one (ERR_CONFIG), refuses a newer one (ERR_NEWER) and what is no store
+ * (ERR_CORRUPT), removes unfinished uploads, inserts or refreshes the built-in tasks. */
 CHECKED err_t store_open(store_t **out, const store_options_t *options);
 void store_close(store_t **self);
 const uint8_t *store_id(const store_t *self); /* 16 bytes, new at creation and at each restore */

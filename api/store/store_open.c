@@ -358,7 +358,7 @@ err_t store_open(store_t **out, const store_options_t *options)
     self->reserve_bytes = options->reserve_bytes;
     err_t err = files_open(self);
     if (!err)
-        err = migrate_up(self, options->wall_at);
+        err = store_migrate(self, options);
     if (!err)
         err = reader_open(self);
     if (!err)

@@ -154,7 +154,7 @@ static err_t watch_children(engine_t *self, const tokens_t *tokens)
     return err;
 }
 
-static err_t run_plain(engine_t *self, const statement_t *statement)
+static err_t run_plain(engine_t *self, const script_statement_t *statement)
 {
     static const char *const data[] = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", NULL};
     err_t err = watch_children(self, &statement->tokens);
@@ -166,7 +166,7 @@ static err_t run_plain(engine_t *self, const statement_t *statement)
     return err;
 }
 
-static err_t run_statement(engine_t *self, const statement_t *statement)
+static err_t run_statement(engine_t *self, const script_statement_t *statement)
 {
     const tokens_t *tokens = &statement->tokens;
     err_t err = refuse(tokens);
@@ -186,7 +186,7 @@ err_t engine_run(engine_t *self, const char *text, size_t n, const char *where, 
                     ? err_set(ERR_INVALID, "%s: it has a NUL byte: that is no SQL text", where)
                     : ERR_OK;
     script_t script = script_open(&arena, text, n, first_line);
-    statement_t statement;
+    script_statement_t statement;
     while (!err && script_next(&script, &statement)) {
         err = run_statement(self, &statement);
         if (err)

@@ -280,12 +280,13 @@ err_t history_upgrade(sqlite3 *db, arena_t *arena, const migration_files_t *file
         err = history_pending(files, &records, &pending);
     if (!err)
         err = upgrade_end(files, &records, target, &end);
-    const migration_file_t *done = NULL;
-    while (!err && pending > 0) {
+    for (int i = 0; i < files->n && !err; i++) {
+        const migration_file_t *done = NULL;
+        if (files->items[i].version > end || has_run(&records, files->items[i].version))
+            continue;
         err = upgrade_one(db, files, end, options, &done);
-        if (err || !done)
-            break;
-        note(arena, out, done);
+        if (!err && done) /* another runner may have been faster */
+            note(arena, out, done);
     }
     return err;
 }

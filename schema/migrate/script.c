@@ -40,7 +40,7 @@ static int line_of(script_t *self, int at)
     return self->line;
 }
 
-bool script_next(script_t *self, statement_t *out)
+bool script_next(script_t *self, script_statement_t *out)
 {
     while (token_is_sign(&self->tokens, self->next, ';'))
         self->next++;

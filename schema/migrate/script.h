@@ -19,12 +19,12 @@ typedef struct {
     char *text;      /* from its first token to its semicolon, which is left out */
     tokens_t tokens; /* of text */
     int line;
-} statement_t;
+} script_statement_t;
 
 /* `text` must live as long as the script. */
 script_t script_open(arena_t *arena, const char *text, size_t n, int first_line);
 /* False at the end. Empty statements are passed over. */
-bool script_next(script_t *self, statement_t *out);
+bool script_next(script_t *self, script_statement_t *out);
 
 typedef struct {
     const char *up, *down; /* in the file's text; down NULL: the file has none */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/cli/arguments.h"
+#include "common/arguments.h"
 #include "api/cli/submit.h"
 #include "api/cli/supervise.h"
 
