@@ -6,6 +6,7 @@
 #include "schema/migrate/in_place.h"
 #include "schema/migrate/keys.h"
 #include "schema/migrate/rebuild.h"
+#include "schema/migrate/rows.h"
 
 typedef struct {
     session_t *session;
@@ -91,7 +92,8 @@ static err_t rename_table(altering_t *self, const char *target)
     char *to = name_quoted(self->arena, target);
     if (name_equal(target, self->table->name)) {
         /* SQLite takes another spelling of the same name for a name that is taken. */
-        char *between = arena_printf(self->arena, "\"_stint_renamed_%s\"", "table");
+        char *between =
+            name_quoted(self->arena, objects_free_name(self->arena, &objects, "_stint_renamed"));
         err = rename_run(self,
                          arena_printf(self->arena, "ALTER TABLE %s RENAME TO %s", from, between));
         from = between;
@@ -106,16 +108,31 @@ static err_t rename_table(altering_t *self, const char *target)
 static char *try_text(altering_t *self, const table_text_t *table, bool quotes)
 {
     session_t *session = self->session;
-    const tokens_t *tokens = &table->tokens;
-    char *sql = arena_printf(self->arena, "CREATE TEMP TABLE \"_stint_try\" %s",
-                             tokens->text + token_stop(tokens, table->name_token));
     char *error = NULL;
+    char *name = objects_free_name(self->arena, &self->before.objects, "_stint_try");
     session_quotes(session, quotes);
-    if (sqlite3_exec(session->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+    sqlite3_exec(session->db, "SAVEPOINT _stint_try", NULL, NULL, NULL);
+    if (sqlite3_exec(session->db, edit_table_name(self->arena, table, name), NULL, NULL, NULL) !=
+        SQLITE_OK)
         error = arena_printf(self->arena, "%s", sqlite3_errmsg(session->db));
-    sqlite3_exec(session->db, "DROP TABLE IF EXISTS temp.\"_stint_try\"", NULL, NULL, NULL);
+    sqlite3_exec(session->db, "ROLLBACK TO _stint_try; RELEASE _stint_try", NULL, NULL, NULL);
     session_quotes(session, session->legacy_quotes);
     return error;
+}
+
+/* What an old text is excused for, a new condition is not. */
+static err_t try_checks(altering_t *self)
+{
+    rows_t rows = rows_to_be(self->session, self->arena, &self->change, self->table->name);
+    char *error = NULL;
+    session_quotes(self->session, false);
+    for (int i = 0; i < self->change.needs_n && !error; i++) {
+        const need_t *need = &self->change.needs[i];
+        if (need->kind == NEED_CHECK && !change_had_check(self->arena, &self->change, need->part))
+            error = session_compile(self->session, self->arena, rows_check_sql(&rows, need->part));
+    }
+    session_quotes(self->session, self->session->legacy_quotes);
+    return error ? err_set(ERR_INVALID, "%s: %s", self->table->name, error) : ERR_OK;
 }
 
 /* A text that was stored long ago may rely on "text" in double quotes, or on a function only its
@@ -131,7 +148,7 @@ static err_t try_change(altering_t *self)
         char *loose = try_text(self, &self->change.now, true);
         char *old_loose = try_text(self, &self->change.old, true);
         if (!loose || (old_loose && !strcmp(loose, old_loose)))
-            return ERR_OK;
+            return try_checks(self);
         error = loose;
     }
     return err_set(ERR_INVALID, "%s: %s", self->table->name, error);

@@ -52,6 +52,8 @@ CHECKED err_t change_make(arena_t *arena, const char *sql, const alter_t *alter,
 bool change_is_nothing(const change_t *self);
 /* Is it a value that an added column can have without writing the rows anew? */
 bool default_is_constant(const tokens_t *tokens, const part_t *part);
+/* Did the old text have a CHECK of these words? */
+bool change_had_check(arena_t *arena, const change_t *self, const part_t *part);
 /* A constraint as a person would name it: "ck_ab" or "CHECK (a < b)". */
 char *part_words(arena_t *arena, const tokens_t *tokens, const part_t *part);
 /* Columns that an expression of this table names; by their index, *n of them. */

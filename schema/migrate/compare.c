@@ -124,6 +124,13 @@ static bool same_check(comparer_t *self, const part_t *now, const part_t *old)
                   normal(self, &self->change->old, old->inner, old->inner_to)) == 0;
 }
 
+bool change_had_check(arena_t *arena, const change_t *self, const part_t *part)
+{
+    change_t copy = *self; /* only read */
+    comparer_t comparer = {arena, &copy};
+    return part_in(&comparer, &self->old, PART_CHECK, same_check, part);
+}
+
 static bool same_names(char **a, int a_n, char **b, int b_n)
 {
     bool same = a_n == b_n;

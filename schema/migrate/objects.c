@@ -36,6 +36,15 @@ const object_t *objects_find(const objects_t *self, const char *name)
     return NULL;
 }
 
+char *objects_free_name(arena_t *arena, const objects_t *self, const char *prefix)
+{
+    for (int n = 0;; n++) {
+        char *name = arena_printf(arena, "%s_%d", prefix, n);
+        if (!objects_find(self, name))
+            return name;
+    }
+}
+
 bool object_is(const object_t *self, const char *type)
 {
     return strcmp(self->type, type) == 0;

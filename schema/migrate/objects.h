@@ -22,6 +22,8 @@ typedef struct {
 CHECKED err_t objects_read(session_t *session, arena_t *arena, objects_t *out);
 /* NULL if there is none. Tables, views, indexes and triggers share one list of names. */
 const object_t *objects_find(const objects_t *self, const char *name);
+/* A name nobody has. */
+char *objects_free_name(arena_t *arena, const objects_t *self, const char *prefix);
 bool object_is(const object_t *self, const char *type);
 bool object_is_virtual(arena_t *arena, const object_t *self);
 

@@ -29,16 +29,6 @@ static err_t run(rebuild_t *self, char *sql)
     return session_run(self->session, sql);
 }
 
-/* A name nobody has. */
-static char *free_name(arena_t *arena, const objects_t *objects)
-{
-    for (int n = 0;; n++) {
-        char *name = arena_printf(arena, "_stint_new_%d", n);
-        if (!objects_find(objects, name))
-            return name;
-    }
-}
-
 /* -- copying ------------------------------------------------------------------------------ */
 
 static void count_row(sqlite3_context *context, int n, sqlite3_value **values)
@@ -341,7 +331,7 @@ err_t rebuild_run(session_t *session, arena_t *arena, const change_t *change,
                       .objects = objects,
                       .table = table,
                       .legacy = legacy,
-                      .copy = free_name(arena, objects)};
+                      .copy = objects_free_name(arena, objects, "_stint_new")};
     err_t err = ask_first(&self);
     if (!err)
         err = sequence_save(&self);

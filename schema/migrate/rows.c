@@ -138,6 +138,13 @@ static err_t check_not_null(const rows_t *self, const char *column)
                    name_quoted(self->arena, column), name_quoted(self->arena, column));
 }
 
+char *rows_check_sql(const rows_t *self, const part_t *part)
+{
+    return arena_printf(
+        self->arena, "SELECT 1 FROM %s WHERE NOT (%s\n)", self->relation,
+        tokens_slice(self->arena, &self->change->now.tokens, part->inner, part->inner_to));
+}
+
 static err_t check_check(const rows_t *self, const part_t *part)
 {
     offenders_t found = {0};

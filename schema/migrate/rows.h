@@ -28,6 +28,8 @@ CHECKED err_t rows_check(const rows_t *self, const need_t *need);
 CHECKED err_t rows_lossless(const rows_t *self, int column, const char *copy);
 /* The rows of a STRICT table that its new types do not hold; ERR_OK if all do. */
 CHECKED err_t rows_strict(const rows_t *self, int column);
+/* A query for the rows that break this CHECK: SQLite compiles it if the condition makes sense. */
+char *rows_check_sql(const rows_t *self, const part_t *part);
 /* ERR_INVALID: a column of the new primary key has NULL. SQLite itself would give such rows a
  * number of its own. */
 CHECKED err_t rows_check_key_nulls(const rows_t *self, const part_t *part);
