@@ -20,6 +20,9 @@ err_t session_error(session_t *self)
                        "the database is locked by another process (waited %.1f s): try again, or "
                        "wait longer with --lock-timeout",
                        (double)self->options->lock_timeout_ms / 1000);
+    if (code == ERR_FULL)
+        return err_set(code, "the disk is full, or a limit on file sizes is reached: nothing was "
+                             "changed; a rebuild needs room for a second copy of the table");
     if ((sqlite3_errcode(self->db) & 0xff) == SQLITE_READONLY)
         return err_set(code, "the database is read-only");
     return err_set(code, "%s", sqlite3_errmsg(self->db));
