@@ -141,6 +141,7 @@ demo: deps ## the whole fleet on real payments, and a report (KEEP=1 leaves it u
 bench: ## figures, each with its reference in the same run
 	@$(MAKE) --no-print-directory -j2 all $(BENCH_BINS) $(TOOL_BINS)
 	@for b in $(BENCH_BINS); do echo "== $$b"; $$b || exit 1; done
+	@for b in $(wildcard tests/bench/bench_*.py); do echo "== $$b"; $(PYTHON) $$b || exit 1; done
 
 FORMATTED := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 format: ## lay the code out with clang-format
