@@ -80,7 +80,7 @@ err_t store_migrate(store_t *self, const store_options_t *options)
 {
     arena_t arena = {0};
     migration_files_t files = {0};
-    migration_records_t records;
+    migration_records_t records = {0};
     int pending = 0;
     err_t err = store_migrations(&arena, &files);
     if (!err)
