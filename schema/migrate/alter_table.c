@@ -7,6 +7,7 @@
 #include "schema/migrate/keys.h"
 #include "schema/migrate/rebuild.h"
 #include "schema/migrate/rows.h"
+#include "schema/migrate/statistics.h"
 
 typedef struct {
     session_t *session;
@@ -98,9 +99,10 @@ static err_t rename_table(altering_t *self, const char *target)
                          arena_printf(self->arena, "ALTER TABLE %s RENAME TO %s", from, between));
         from = between;
     }
+    if (!err)
+        err = rename_run(self, arena_printf(self->arena, "ALTER TABLE %s RENAME TO %s", from, to));
     return err ? err
-               : rename_run(self,
-                            arena_printf(self->arena, "ALTER TABLE %s RENAME TO %s", from, to));
+               : statistics_rename(self->session, self->arena, &objects, self->table->name, target);
 }
 
 /* -- would SQLite take the new text? ------------------------------------------------------ */

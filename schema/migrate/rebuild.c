@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "schema/migrate/edit.h"
 #include "schema/migrate/rows.h"
+#include "schema/migrate/statistics.h"
 
 enum { PROGRESS_MS = 250, PROGRESS_ROWS = 1024 };
 
@@ -210,33 +211,6 @@ static err_t sequence_restore(rebuild_t *self)
                             self->sequence_rowid, name, self->sequence));
 }
 
-/* DROP TABLE takes the statistics of that name along: they wait under the other one. */
-static err_t statistics_move(rebuild_t *self, const char *from, const char *to)
-{
-    static const char *const tables[] = {"sqlite_stat1", "sqlite_stat3", "sqlite_stat4"};
-    err_t err = ERR_OK;
-    for (size_t i = 0; i < sizeof tables / sizeof *tables && !err; i++)
-        if (objects_find(self->objects, tables[i]))
-            err = run(self,
-                      arena_printf(self->arena, "UPDATE %s SET tbl = %s WHERE tbl = %s", tables[i],
-                                   text_quoted(self->arena, to), text_quoted(self->arena, from)));
-    return err;
-}
-
-/* Of indexes that are gone, or whose number now means another constraint. */
-static err_t statistics_prune(rebuild_t *self)
-{
-    static const char *const tables[] = {"sqlite_stat1", "sqlite_stat3", "sqlite_stat4"};
-    err_t err = ERR_OK;
-    for (size_t i = 0; i < sizeof tables / sizeof *tables && !err && self->change->keys_change; i++)
-        if (objects_find(self->objects, tables[i]))
-            err = run(self, arena_printf(self->arena,
-                                         "DELETE FROM %s WHERE tbl = %s AND (idx = tbl OR idx LIKE "
-                                         "'sqlite\\_autoindex\\_%%' ESCAPE '\\')",
-                                         tables[i], text_quoted(self->arena, self->table->name)));
-    return err;
-}
-
 /* -- indexes and triggers ----------------------------------------------------------------- */
 
 static bool is_own(const rebuild_t *self, const object_t *object)
@@ -307,7 +281,9 @@ static err_t make_copy(rebuild_t *self)
 static err_t replace(rebuild_t *self)
 {
     arena_t *arena = self->arena;
-    err_t err = statistics_move(self, self->table->name, self->copy);
+    /* DROP TABLE takes the statistics of that name along: they wait under the other one. */
+    err_t err =
+        statistics_rename(self->session, arena, self->objects, self->table->name, self->copy);
     if (!err)
         err =
             run(self, arena_printf(arena, "DROP TABLE %s", name_quoted(arena, self->table->name)));
@@ -319,7 +295,9 @@ static err_t replace(rebuild_t *self)
         run(self, arena_printf(arena, "ALTER TABLE %s RENAME TO %s", name_quoted(arena, self->copy),
                                name_quoted(arena, self->table->name)));
     session_legacy_alter(self->session, false);
-    return err ? err : statistics_move(self, self->copy, self->table->name);
+    return err ? err
+               : statistics_rename(self->session, arena, self->objects, self->copy,
+                                   self->table->name);
 }
 
 err_t rebuild_run(session_t *session, arena_t *arena, const change_t *change,
@@ -345,5 +323,7 @@ err_t rebuild_run(session_t *session, arena_t *arena, const change_t *change,
         err = tidy_schema(&self);
     if (!err)
         err = sequence_restore(&self);
-    return err ? err : statistics_prune(&self);
+    if (!err && change->keys_change)
+        err = statistics_prune(session, arena, objects, table->name);
+    return err;
 }

@@ -212,6 +212,11 @@ START_TEST(test_statistics_of_keys_that_moved_are_not_given_to_others)
             "ic|sqlite_autoindex_t_1|sqlite_autoindex_t_2");
     ck_ok(world_run(db, "ALTER TABLE t DROP UNIQUE (a)"));
     ck_rows(db, "SELECT idx FROM sqlite_stat1", "ic");
+    ck_ok(world_run(db, "ANALYZE; ALTER TABLE t RENAME TO \"it's\""));
+    ck_rows(db, "SELECT tbl || '.' || idx FROM sqlite_stat1 ORDER BY 1",
+            "it's.ic|it's.sqlite_autoindex_it's_1");
+    ck_rows(db, "SELECT name FROM pragma_index_list('it''s') ORDER BY 1",
+            "ic|sqlite_autoindex_it's_1");
     sqlite3_close(db);
 }
 END_TEST
