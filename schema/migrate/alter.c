@@ -241,18 +241,20 @@ static err_t read_action(cursor_t *self, action_t *out)
     return err || self->i == self->end ? err : cursor_near(self, "a comma or the end");
 }
 
-/* Behind the action that begins at i: at its comma or the end. */
+/* Behind the action that begins at i: at its comma or the end; -1 if its parentheses do not match.
+ */
 static int action_end(const tokens_t *tokens, int i, int end)
 {
-    for (int depth = 0; i < end; i++) {
+    int depth = 0;
+    for (; i < end; i++) {
         if (token_is_sign(tokens, i, '('))
             depth++;
-        else if (token_is_sign(tokens, i, ')'))
-            depth--;
+        else if (token_is_sign(tokens, i, ')') && --depth < 0)
+            return -1;
         else if (depth == 0 && token_is_sign(tokens, i, ','))
             break;
     }
-    return i;
+    return depth == 0 ? i : -1;
 }
 
 bool alter_is(const tokens_t *tokens)
@@ -288,6 +290,8 @@ err_t alter_read(arena_t *arena, const tokens_t *tokens, alter_t *out)
     while (!err) {
         action_t action = {0};
         self = (cursor_t){arena, tokens, i, action_end(tokens, i, end)};
+        if (self.end < 0)
+            return err_set(ERR_INVALID, "ALTER TABLE: its parentheses do not match");
         err = read_action(&self, &action);
         if (err)
             break;

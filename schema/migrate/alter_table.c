@@ -18,6 +18,7 @@ typedef struct {
     change_t change;
     checkup_t before; /* the first */
     keys_t keys_before;
+    watches_t watches;
     const object_t *table;
     bool legacy; /* the table's own text needs "text" to mean 'text' */
 } altering_t;
@@ -35,7 +36,17 @@ static err_t find_table(altering_t *self, const objects_t *objects)
                        object_is(self->table, "index") ? "an" : "a", self->table->type);
     if (strncasecmp(name, "sqlite_", 7) == 0)
         return err_set(ERR_INVALID, "%s is SQLite's own table", name);
-    return ERR_OK;
+    int64_t hidden = 0;
+    err_t err = session_number(
+        self->session,
+        arena_printf(self->arena,
+                     "SELECT count(*) FROM sqlite_temp_schema WHERE name = %s COLLATE NOCASE",
+                     text_quoted(self->arena, name)),
+        &hidden);
+    if (!err && hidden)
+        err = err_set(ERR_INVALID, "a TEMP object called \"%s\" hides the table: drop that first",
+                      name);
+    return err;
 }
 
 static const char *rename_target(const alter_t *alter)
@@ -53,7 +64,7 @@ static const char *rename_target(const alter_t *alter)
  */
 static err_t rename_run(altering_t *self, char *sql)
 {
-    session_quotes(self->session, checkup_needs_quotes(&self->before));
+    session_quotes(self->session, true); /* every text in the schema was accepted once */
     err_t err = session_run(self->session, sql);
     session_quotes(self->session, self->session->legacy_quotes);
     for (int i = 0; err == ERR_INVALID && i < self->before.n; i++)
@@ -68,15 +79,20 @@ static err_t rename_run(altering_t *self, char *sql)
     return err;
 }
 
+/* The last steps: every other action is done under the names of before. */
 static err_t rename_columns(altering_t *self)
 {
     err_t err = ERR_OK;
     for (int i = 0; i < self->renames.steps_n && !err; i++) {
         const rename_step_t *step = &self->renames.steps[i];
-        err = rename_run(self, arena_printf(self->arena, "ALTER TABLE %s RENAME COLUMN %s TO %s",
-                                            name_quoted(self->arena, self->table->name),
-                                            name_quoted(self->arena, step->from),
-                                            name_quoted(self->arena, step->to)));
+        err =
+            objects_virtual_need(self->arena, &self->before.objects, self->table->name, step->from);
+        if (!err)
+            err = rename_run(self,
+                             arena_printf(self->arena, "ALTER TABLE main.%s RENAME COLUMN %s TO %s",
+                                          name_quoted(self->arena, self->table->name),
+                                          name_quoted(self->arena, step->from),
+                                          name_quoted(self->arena, step->to)));
     }
     return err;
 }
@@ -86,7 +102,7 @@ static err_t rename_table(altering_t *self, const char *target)
     objects_t objects;
     err_t err = objects_read(self->session, self->arena, &objects);
     if (!err)
-        err = objects_virtual_need(self->arena, &objects, self->table->name);
+        err = objects_virtual_need(self->arena, &objects, self->table->name, NULL);
     if (err)
         return err;
     char *from = name_quoted(self->arena, self->table->name);
@@ -95,12 +111,13 @@ static err_t rename_table(altering_t *self, const char *target)
         /* SQLite takes another spelling of the same name for a name that is taken. */
         char *between =
             name_quoted(self->arena, objects_free_name(self->arena, &objects, "_stint_renamed"));
-        err = rename_run(self,
-                         arena_printf(self->arena, "ALTER TABLE %s RENAME TO %s", from, between));
+        err = rename_run(
+            self, arena_printf(self->arena, "ALTER TABLE main.%s RENAME TO %s", from, between));
         from = between;
     }
     if (!err)
-        err = rename_run(self, arena_printf(self->arena, "ALTER TABLE %s RENAME TO %s", from, to));
+        err = rename_run(self,
+                         arena_printf(self->arena, "ALTER TABLE main.%s RENAME TO %s", from, to));
     return err ? err
                : statistics_rename(self->session, self->arena, &objects, self->table->name, target);
 }
@@ -114,9 +131,9 @@ static char *try_text(altering_t *self, const table_text_t *table, bool quotes)
     char *name = objects_free_name(self->arena, &self->before.objects, "_stint_try");
     session_quotes(session, quotes);
     sqlite3_exec(session->db, "SAVEPOINT _stint_try", NULL, NULL, NULL);
-    if (sqlite3_exec(session->db, edit_table_name(self->arena, table, name), NULL, NULL, NULL) !=
+    if (sqlite3_exec(session->db, edit_copy(self->arena, table, name), NULL, NULL, NULL) !=
         SQLITE_OK)
-        error = arena_printf(self->arena, "%s", sqlite3_errmsg(session->db));
+        error = session_words(self->arena, sqlite3_errmsg(session->db), name, self->table->name);
     sqlite3_exec(session->db, "ROLLBACK TO _stint_try; RELEASE _stint_try", NULL, NULL, NULL);
     session_quotes(session, session->legacy_quotes);
     return error;
@@ -173,25 +190,25 @@ static err_t check_new_keys(altering_t *self, const keys_t *keys)
     return err;
 }
 
-/* A parent's values can only change with its type or by USING: then its children are asked too. */
-static err_t check_children(altering_t *self, const keys_t *keys)
+/* Can a parent or child lose its other side: by new values, another comparison, another key? */
+static bool touches_keys(const altering_t *self)
 {
-    err_t err = ERR_OK;
-    bool values = false;
-    for (int i = 0; i < self->change.now.columns_n; i++)
-        values = values || self->change.columns[i].using;
-    for (int i = 0; i < self->change.needs_n; i++)
-        values = values || self->change.needs[i].kind == NEED_LOSSLESS;
-    for (int i = 0; values && i < keys->n && !err; i++)
-        if (name_equal(keys->items[i].parent, self->table->name) && !keys->items[i].problem)
-            err = key_rows_check(self->session, self->arena, &keys->items[i]);
-    return err;
+    const change_t *change = &self->change;
+    bool touches = change->keys_change;
+    for (int i = 0; i < change->now.columns_n; i++)
+        touches = touches || change->columns[i].using;
+    for (int i = 0; i < change->needs_n; i++)
+        touches = touches || change->needs[i].kind == NEED_LOSSLESS;
+    return touches || change->compares_otherwise;
 }
 
-/* PRAGMA quick_check of the table: each row against NOT NULL, CHECK and the STRICT types. */
+/* PRAGMA quick_check of the table: each row against NOT NULL, CHECK and the STRICT types. Of 3.40
+ * it errs about tables WITHOUT ROWID, and takes a name like 5 for a number. */
 static err_t check_table(altering_t *self)
 {
     char *said = NULL;
+    if (self->change.now.without_rowid || strchr("+-0123456789", self->table->name[0]))
+        return ERR_OK;
     err_t err = session_text(self->session, self->arena,
                              arena_printf(self->arena, "PRAGMA quick_check(%s)",
                                           name_quoted(self->arena, self->table->name)),
@@ -206,8 +223,7 @@ static err_t judge(altering_t *self)
 {
     objects_t objects;
     keys_t keys;
-    err_t err =
-        checkup_compare(self->session, self->arena, &self->before, &self->change, &self->renames);
+    err_t err = checkup_compare(self->session, self->arena, &self->before, &self->change);
     if (!err)
         err = objects_read(self->session, self->arena, &objects);
     if (!err)
@@ -217,7 +233,7 @@ static err_t judge(altering_t *self)
     if (!err)
         err = keys_compare(&self->keys_before, &keys);
     if (!err)
-        err = check_children(self, &keys);
+        err = watches_check(self->session, self->arena, &self->watches, &keys);
     return err ? err : check_table(self);
 }
 
@@ -229,7 +245,9 @@ static err_t carry_out(altering_t *self)
     if (!err)
         err = find_table(self, &objects);
     if (!err)
-        err = objects_need(self->session, self->arena, &objects, &self->change, &self->renames);
+        err = checkup_need(self->session, self->arena, &self->before, &self->change);
+    if (!err && touches_keys(self))
+        err = watches_begin(self->session, self->arena, &self->watches, &self->keys_before);
     if (!err)
         err = try_change(self);
     if (!err && !self->change.rebuild)
@@ -262,25 +280,13 @@ static err_t prepare(altering_t *self)
 
 static err_t change_columns(altering_t *self)
 {
-    char *sql = NULL;
-    objects_t objects;
-    err_t err = rename_columns(self);
+    err_t err = keys_read(self->session, self->arena, &self->before.objects, &self->keys_before);
     if (!err)
-        err = session_text(
-            self->session, self->arena,
-            arena_printf(self->arena,
-                         "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = %s",
-                         text_quoted(self->arena, self->table->name)),
-            &sql);
-    if (!err) /* the names in the keys of other tables have followed */
-        err = objects_read(self->session, self->arena, &objects);
-    if (!err)
-        err = keys_read(self->session, self->arena, &objects, &self->keys_before);
-    if (!err)
-        err = change_make(self->arena, sql, &self->alter, &self->renames, &self->change);
-    if (!err && change_is_nothing(&self->change))
-        return checkup_compare(self->session, self->arena, &self->before, NULL, NULL);
-    return err ? err : carry_out(self);
+        err =
+            change_make(self->arena, self->table->sql, &self->alter, &self->renames, &self->change);
+    if (!err && !change_is_nothing(&self->change))
+        err = carry_out(self);
+    return err ? err : rename_columns(self);
 }
 
 /* --rebuild is one more action. */
@@ -291,23 +297,41 @@ static void force_rebuild(altering_t *self)
     alter->actions[alter->actions_n++] = (action_t){.kind = ACTION_REBUILD};
 }
 
+/* Settings that a script may have changed with a PRAGMA, and that would make untruths of checks. */
+static err_t settings_reset(session_t *session)
+{
+    err_t err = session_run(session, "PRAGMA ignore_check_constraints = OFF");
+    session_legacy_alter(session, false);
+    return err;
+}
+
+static err_t carry_out_all(altering_t *self)
+{
+    const char *target = rename_target(&self->alter);
+    err_t err = ERR_OK;
+    if (self->alter.actions_n > 1 || !target) {
+        if (self->session->options->rebuild)
+            force_rebuild(self);
+        err = change_columns(self);
+    }
+    if (!err && target)
+        err = rename_table(self, target);
+    return err ? err : checkup_compare(self->session, self->arena, &self->before, NULL);
+}
+
 err_t alter_table(session_t *session, const tokens_t *tokens)
 {
     arena_t arena = {0};
     altering_t self = {.session = session, .arena = &arena};
-    err_t err = alter_read(&arena, tokens, &self.alter);
-    bool only_name = !err && self.alter.actions_n == 1 && rename_target(&self.alter);
+    err_t err = settings_reset(session);
+    if (!err)
+        err = alter_read(&arena, tokens, &self.alter);
     if (!err)
         err = prepare(&self);
     if (err && self.alter.lenient && !self.table)
         err = ERR_OK; /* IF EXISTS */
-    else if (!err && !only_name) {
-        if (session->options->rebuild)
-            force_rebuild(&self);
-        err = change_columns(&self);
-    }
-    if (!err && self.table && rename_target(&self.alter))
-        err = rename_table(&self, rename_target(&self.alter));
+    else if (!err)
+        err = carry_out_all(&self);
     arena_free(&arena);
     return err;
 }

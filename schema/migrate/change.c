@@ -21,8 +21,6 @@ int change_column_index(const maker_t *self, const char *name)
 {
     const table_text_t *now = &self->out->now;
     const column_t *column = table_column(now, renames_resolve(self->renames, name, self->action));
-    if (!column)
-        column = table_column(now, name); /* one that this statement adds */
     return column ? (int)(column - now->columns) : -1;
 }
 
@@ -62,10 +60,44 @@ static void map_remove(maker_t *self, int at)
         out->columns[i] = out->columns[i + 1];
 }
 
-/* An action's own change_words, with the names of columns as they are behind all renames. */
-char *change_words(const maker_t *self, int from, int to)
+/* -- an action's own words ---------------------------------------------------------------- */
+
+char *change_expression(const maker_t *self, int from, int to)
 {
-    return renames_apply(self->arena, self->renames, &self->alter->tokens, from, to, self->action);
+    return renames_words(self->arena, self->renames, &self->alter->tokens, from, to, self->action,
+                         &(naming_t){from, to, false}, 1);
+}
+
+static void add_place(const maker_t *self, naming_t **places, int *n, const part_t *part)
+{
+    bool expression = part->kind == PART_CHECK || part->kind == PART_GENERATED;
+    bool list = part->inner_to > part->inner && part->columns_n > 0;
+    if (!expression && !list)
+        return;
+    *places = arena_grow(self->arena, *places, *n, sizeof **places);
+    (*places)[(*n)++] = (naming_t){part->inner, part->inner_to, list};
+}
+
+char *change_definition(const maker_t *self, const action_t *action)
+{
+    naming_t *places = NULL;
+    int n = 0;
+    if (action->kind == ACTION_ADD_CONSTRAINT)
+        add_place(self, &places, &n, &action->part);
+    for (int i = 0; action->kind == ACTION_ADD_COLUMN && i < action->column.parts_n; i++)
+        add_place(self, &places, &n, &action->column.parts[i]);
+    return renames_words(self->arena, self->renames, &self->alter->tokens, action->from, action->to,
+                         self->action, places, n);
+}
+
+bool change_is_going(const maker_t *self, const char *column_name)
+{
+    for (int i = 0; i < self->alter->actions_n; i++)
+        if (self->alter->actions[i].kind == ACTION_DROP_COLUMN &&
+            name_equal(renames_resolve(self->renames, self->alter->actions[i].name, i),
+                       column_name))
+            return true;
+    return false;
 }
 
 /* -- columns ------------------------------------------------------------------------------ */
@@ -74,20 +106,21 @@ static err_t add_column(maker_t *self, const action_t *action)
 {
     change_t *out = self->out;
     int at = out->now.columns_n;
-    if (table_column(&out->now, action->name))
-        return action->lenient ? ERR_OK
-                               : err_set(ERR_INVALID, "%s has a column \"%s\" already",
-                                         out->now.name, action->name);
+    const named_t *named = renames_of(self->renames, self->action);
+    if (!named)
+        return ERR_OK; /* IF NOT EXISTS */
     if (action->place == PLACE_FIRST)
         at = 0;
     err_t err = action->neighbour ? change_find_column(self, action->neighbour, &at) : ERR_OK;
     if (err)
         return err;
     at += action->place == PLACE_AFTER;
-    err = change_put_text(self, edit_add_column(self->arena, &out->now, at,
-                                                change_words(self, action->from, action->to)));
+    err = change_put_text(
+        self, edit_add_column(self->arena, &out->now, at, change_definition(self, action)));
+    if (!err && strcmp(named->working, named->written) != 0)
+        err = change_put_text(self, edit_column_name(self->arena, &out->now, at, named->working));
     if (!err)
-        map_insert(self, at, (mapping_t){.name = action->name});
+        map_insert(self, at, (mapping_t){.name = named->working});
     return err;
 }
 
@@ -147,7 +180,7 @@ static err_t set_type(maker_t *self, const action_t *action, int column)
                                         name_quoted(self->arena, action->collation)));
     }
     if (!err && action->using_to > action->using_from)
-        out->columns[column].using = change_words(self, action->using_from, action->using_to);
+        out->columns[column].using = change_expression(self, action->using_from, action->using_to);
     return err;
 }
 
@@ -156,7 +189,7 @@ static char *default_words(const maker_t *self, const action_t *action)
 {
     const tokens_t *tokens = &self->alter->tokens;
     int n = action->to - action->from;
-    char *text = change_words(self, action->from, action->to);
+    char *text = tokens_slice(self->arena, tokens, action->from, action->to);
     bool sign =
         token_is_sign(tokens, action->from, '-') || token_is_sign(tokens, action->from, '+');
     bool plain = (n == 1 && tokens->items[action->from].kind != TOKEN_SIGN) ||
@@ -194,25 +227,6 @@ static err_t drop_not_null(maker_t *self, int column)
     return drop_parts(self, column, PART_NOT_NULL);
 }
 
-static err_t rename_new_column(maker_t *self, const action_t *action)
-{
-    change_t *out = self->out;
-    for (int i = 0; i < self->renames->table->columns_n; i++)
-        if (self->renames->action[i] == self->action)
-            return ERR_OK; /* a stored column: the steps of the plan have done it */
-    int column = 0;
-    err_t err = change_find_column(self, action->name, &column);
-    if (err)
-        return err;
-    if (table_column(&out->now, action->new_name))
-        return err_set(ERR_INVALID, "%s has a column \"%s\" already", out->now.name,
-                       action->new_name);
-    err = change_put_text(self, edit_column_name(self->arena, &out->now, column, action->new_name));
-    if (!err)
-        out->columns[column].name = action->new_name;
-    return err;
-}
-
 /* -- the statement ------------------------------------------------------------------------ */
 
 static err_t column_action(maker_t *self, const action_t *action)
@@ -243,7 +257,9 @@ static err_t apply(maker_t *self, const action_t *action)
     case ACTION_DROP_COLUMN:
         return drop_column(self, action);
     case ACTION_RENAME_COLUMN:
-        return rename_new_column(self, action);
+        return renames_of(self->renames, self->action)
+                   ? ERR_OK /* the steps of the plan do it, at the end */
+                   : no_column(self->arena, &self->out->now, action->name);
     case ACTION_RENAME_CONSTRAINT:
         return change_rename_constraint(self, action);
     case ACTION_ADD_CONSTRAINT:

@@ -13,7 +13,7 @@
 
 typedef struct {
     const char *name;
-    const char *old;   /* its name in the stored table (behind the renames); NULL: a new column */
+    const char *old;   /* its name in the stored table; NULL: a new column */
     const char *using; /* the expression that fills it; NULL: the old value, or the default */
 } mapping_t;
 
@@ -34,18 +34,19 @@ typedef struct {
 } need_t;
 
 typedef struct {
-    table_text_t old, now; /* `old` has the names behind the renames */
+    table_text_t old, now; /* both with the working names of `renames` */
     const char *text;      /* of now */
     mapping_t *columns;    /* one for each of now.columns */
     const char **dropped;  /* columns of old that go */
     int dropped_n;
-    bool keys_change;    /* PRIMARY KEY or UNIQUE: the indexes behind them have other numbers */
-    const char *rebuild; /* why the rows must be written anew; NULL: they stay as they are */
+    bool keys_change;        /* PRIMARY KEY or UNIQUE: the indexes behind them have other numbers */
+    bool compares_otherwise; /* a column of old has another collation, or is computed otherwise */
+    const char *rebuild;     /* why the rows must be written anew; NULL: they stay as they are */
     need_t *needs;
     int needs_n;
 } change_t;
 
-/* `sql` is the stored text behind the steps of `renames`. ERR_INVALID says what cannot be. */
+/* `sql` is the stored text. ERR_INVALID says what cannot be. */
 CHECKED err_t change_make(arena_t *arena, const char *sql, const alter_t *alter,
                           const renames_t *renames, change_t *out);
 /* Is nothing to be done? */

@@ -3,6 +3,7 @@
 
 #include "schema/migrate/change_inside.h"
 #include "schema/migrate/edit.h"
+#include "schema/migrate/expression.h"
 
 /* -- what depends on a column inside its own table ---------------------------------------- */
 
@@ -12,8 +13,7 @@ int *columns_named(arena_t *arena, const table_text_t *table, const tokens_t *to
     int *found = NULL;
     *n = 0;
     for (int i = from; i < to; i++) {
-        token_kind_t kind = tokens->items[i].kind;
-        if ((kind != TOKEN_WORD && kind != TOKEN_QUOTED) || token_is_sign(tokens, i + 1, '('))
+        if (!expression_names(tokens, from, i))
             continue;
         const column_t *column = table_column(table, token_name(arena, tokens, i));
         int index = column ? (int)(column - table->columns) : -1;
@@ -56,10 +56,11 @@ static bool among(const int *items, int n, int item)
 static err_t still_needs(maker_t *self, const part_t *part, int column)
 {
     const table_text_t *now = &self->out->now;
-    const char *column_name = renames_original(self->renames, now->columns[column].name);
+    const char *column_name = now->columns[column].name;
     char *name = part_words(self->arena, &now->tokens, part);
     const char *how = part->name ? arena_printf(self->arena, "DROP CONSTRAINT %s", part->name)
-                                 : arena_printf(self->arena, "DROP %s", name);
+                      : part->kind == PART_PRIMARY_KEY ? "DROP PRIMARY KEY"
+                                                       : arena_printf(self->arena, "DROP %s", name);
     return err_set(ERR_INVALID, "%s.%s cannot be dropped: %s still needs it; add %s first",
                    now->name, column_name, name, how);
 }
@@ -69,7 +70,9 @@ static err_t other_columns_need(maker_t *self, int column)
 {
     const table_text_t *now = &self->out->now;
     for (int i = 0; i < now->columns_n; i++)
-        for (int k = 0; i != column && k < now->columns[i].parts_n; k++) {
+        for (int k = 0; i != column && !change_is_going(self, now->columns[i].name) &&
+                        k < now->columns[i].parts_n;
+             k++) {
             const part_t *part = &now->columns[i].parts[k];
             int n = 0;
             if (part->kind != PART_CHECK && part->kind != PART_GENERATED)
@@ -82,10 +85,18 @@ static err_t other_columns_need(maker_t *self, int column)
                 return still_needs(self, part, column);
             return err_set(ERR_INVALID,
                            "%s.%s cannot be dropped: the generated column %s is made from it",
-                           now->name, renames_original(self->renames, now->columns[column].name),
-                           now->columns[i].name);
+                           now->name, now->columns[column].name, now->columns[i].name);
         }
     return ERR_OK;
+}
+
+/* Columns that stay. */
+static bool has_others(const maker_t *self, const int *about, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!change_is_going(self, self->out->now.columns[about[i]].name))
+            return true;
+    return false;
 }
 
 /* Constraints on this column alone fall with it; one that has other columns too is in the way. */
@@ -94,15 +105,15 @@ err_t change_drop_own_constraints(maker_t *self, const char *column_name)
     for (;;) {
         const table_text_t *now = &self->out->now;
         int column = (int)(table_column(now, column_name) - now->columns);
-        int n = 0, i = 0;
+        int n = 0, i = 0, *about = NULL;
         for (; i < now->constraints_n; i++) {
-            int *about = columns_of(self->arena, now, &now->constraints[i], &n);
+            about = columns_of(self->arena, now, &now->constraints[i], &n);
             if (among(about, n, column))
                 break;
         }
         if (i == now->constraints_n)
             return other_columns_need(self, column);
-        if (n > 1)
+        if (has_others(self, about, n))
             return still_needs(self, &now->constraints[i], column);
         err_t err =
             change_put_text(self, edit_drop_constraint(self->arena, now, &now->constraints[i]));
@@ -172,7 +183,7 @@ bool change_same_thing(const maker_t *self, const part_t *part, const action_t *
     if (part->kind != PART_CHECK)
         return same_columns(self, part, action) &&
                (!action->part.parent || name_equal(action->part.parent, part->parent));
-    char *text = change_words(self, action->from, action->to);
+    char *text = change_expression(self, action->from, action->to);
     tokens_t wanted = tokens_read(self->arena, text, strlen(text));
     const tokens_t *tokens = &self->out->now.tokens;
     return strcmp(tokens_normal(self->arena, &wanted, 0, wanted.n),
@@ -252,6 +263,12 @@ err_t change_rename_constraint(maker_t *self, const action_t *action)
     part_place_t at;
     if (change_find_parts(self, change_same_name, action, &at) != 1)
         return no_constraint(self, action);
+    const action_t taken = {.name = action->new_name};
+    part_place_t other;
+    if (!name_equal(action->name, action->new_name) &&
+        change_find_parts(self, change_same_name, &taken, &other) > 0)
+        return err_set(ERR_INVALID, "%s has a constraint \"%s\" already", self->out->now.name,
+                       action->new_name);
     const tokens_t *tokens = &self->out->now.tokens;
     int token = at.part->name_token;
     return change_put_text(self, edit_splice(self->arena, tokens->text, token_start(tokens, token),
@@ -274,6 +291,6 @@ err_t change_add_constraint(maker_t *self, const action_t *action)
         if (err)
             return err;
     }
-    return change_put_text(
-        self, edit_add_constraint(self->arena, now, change_words(self, action->from, action->to)));
+    return change_put_text(self,
+                           edit_add_constraint(self->arena, now, change_definition(self, action)));
 }

@@ -28,8 +28,12 @@ CHECKED err_t change_put_text(maker_t *self, char *text);
 /* By the name it has in the action at work; -1 if there is none. */
 int change_column_index(const maker_t *self, const char *name);
 CHECKED err_t change_find_column(const maker_t *self, const char *name, int *out);
-/* An action's own words, with the names of columns as they are behind all renames. */
-char *change_words(const maker_t *self, int from, int to);
+/* An expression of the action at work, with the working names of columns. */
+char *change_expression(const maker_t *self, int from, int to);
+/* The column or constraint that the action at work adds, in the same way. */
+char *change_definition(const maker_t *self, const action_t *action);
+/* Does this statement drop the column, here or further on? */
+bool change_is_going(const maker_t *self, const char *column_name);
 
 /* Constraints on this column alone fall with it; ERR_INVALID names one that has others too. */
 CHECKED err_t change_drop_own_constraints(maker_t *self, const char *column_name);

@@ -81,11 +81,15 @@ static void compare_keys(comparer_t *self)
     self->change->keys_change = !same;
     if (!same)
         rebuild(self, "its keys change");
-    const char *old_alias = "", *now_alias = "";
-    (void)table_rowid_alias(&self->change->old, &old_alias);
-    (void)table_rowid_alias(&self->change->now, &now_alias);
-    if (!name_equal(old_alias, now_alias))
-        rebuild(self, "its rowid gets another name");
+    /* Also without rowids: SQLite numbers the index of such a key behind the others. */
+    const char *old_alias = table_integer_key(&self->change->old);
+    const char *now_alias = table_integer_key(&self->change->now);
+    if (name_equal(old_alias ? old_alias : "", now_alias ? now_alias : ""))
+        return;
+    self->change->keys_change = true;
+    rebuild(self, "its primary key becomes INTEGER PRIMARY KEY or is no longer");
+    if (now_alias) /* INT PRIMARY KEY may have NULL, INTEGER PRIMARY KEY numbers such a row */
+        need(self, NEED_KEY, -1, table_primary_key(&self->change->now));
 }
 
 /* -- CHECK and FOREIGN KEY ---------------------------------------------------------------- */
@@ -152,6 +156,12 @@ static bool same_reference(comparer_t *self, const part_t *now, const part_t *ol
 static bool values_change(const comparer_t *self, int column)
 {
     const mapping_t *mapping = &self->change->columns[column];
+    /* A generated column follows others: asked again whenever there are any new values. */
+    if (column_part(&self->change->now.columns[column], PART_GENERATED))
+        for (int i = 0; i < self->change->now.columns_n; i++)
+            if (!column_part(&self->change->now.columns[i], PART_GENERATED) &&
+                values_change(self, i))
+                return true;
     const column_t *old = old_column(self, column), *now = &self->change->now.columns[column];
     if (!old || mapping->using)
         return true;
@@ -223,6 +233,12 @@ static void compare_new(comparer_t *self, int i)
         rebuild(self, "a stored generated column is added");
     if (value && !default_is_constant(&self->change->now.tokens, value))
         rebuild(self, "the default of the added column is an expression");
+    /* Rows from before would show 1 where a row from now on has '1': a slip of SQLite's. */
+    bool truth = value && (token_is(&self->change->now.tokens, value->inner, "TRUE") ||
+                           token_is(&self->change->now.tokens, value->inner, "FALSE"));
+    const char *type = column_type(self->arena, &self->change->now.tokens, now);
+    if (truth && type_affinity(type) == AFFINITY_TEXT)
+        rebuild(self, "TRUE and FALSE are numbers, and the added column holds text");
     if (column_part(now, PART_NOT_NULL) && !generated && default_is_null(self, now))
         need(self, NEED_EMPTY, i, NULL);
     if (column_part(now, PART_NOT_NULL) && generated)
@@ -243,6 +259,7 @@ static void compare_type(comparer_t *self, int i, const column_t *old)
     bool strict = self->change->now.strict;
     if (!strict && type_affinity(old_type) == type_affinity(now_type))
         return;
+    self->change->compares_otherwise = true;
     rebuild(self, arena_printf(self->arena, "%s changes its type", now->name));
     if (!column_part(now, PART_GENERATED))
         need(self, NEED_LOSSLESS, i, NULL);
@@ -254,8 +271,10 @@ static void compare_kept(comparer_t *self, int i, const column_t *old)
     const column_t *now = &table->columns[i];
     compare_type(self, i, old);
     if (strcmp(part_normal(self, then, old, PART_COLLATE),
-               part_normal(self, table, now, PART_COLLATE)) != 0)
+               part_normal(self, table, now, PART_COLLATE)) != 0) {
         rebuild(self, arena_printf(self->arena, "%s changes its collation", now->name));
+        self->change->compares_otherwise = true;
+    }
     if (strcmp(part_normal(self, then, old, PART_DEFAULT),
                part_normal(self, table, now, PART_DEFAULT)) != 0)
         need(self, NEED_DEFAULT, i, NULL);

@@ -134,17 +134,36 @@ char *edit_drop_constraint(arena_t *arena, const table_text_t *table, const part
 
 /* -- inside a column ---------------------------------------------------------------------- */
 
+/* SQL needs no blank in DEFAULT'x'NOT NULL; what is put between or comes together does. */
+static bool would_fuse(char left, char right)
+{
+    return left && right && !is_blank(left) && !is_blank(right) && !strchr("(),;", left) &&
+           !strchr("(),;", right);
+}
+
+static char *splice_apart(arena_t *arena, const char *text, int from, int to,
+                          const char *replacement)
+{
+    size_t n = strlen(replacement);
+    char left = from > 0 ? text[from - 1] : '\0';
+    bool before = would_fuse(left, n ? replacement[0] : text[to]);
+    bool behind = n && would_fuse(replacement[n - 1], text[to]);
+    return edit_splice(
+        arena, text, from, to,
+        arena_printf(arena, "%s%s%s", before ? " " : "", replacement, behind ? " " : ""));
+}
+
 char *edit_add_part(arena_t *arena, const table_text_t *table, int column, const char *text)
 {
     int end = token_stop(&table->tokens, table->columns[column].type_to - 1);
-    return edit_splice(arena, table->tokens.text, end, end, arena_printf(arena, " %s", text));
+    return splice_apart(arena, table->tokens.text, end, end, arena_printf(arena, " %s", text));
 }
 
 char *edit_drop_part(arena_t *arena, const table_text_t *table, const part_t *part)
 {
     const tokens_t *tokens = &table->tokens;
-    return edit_splice(arena, tokens->text, blanks_start(arena, tokens, part->from),
-                       token_stop(tokens, part->to - 1), "");
+    return splice_apart(arena, tokens->text, blanks_start(arena, tokens, part->from),
+                        token_stop(tokens, part->to - 1), "");
 }
 
 char *edit_type(arena_t *arena, const table_text_t *table, int column, const char *type)
@@ -152,8 +171,8 @@ char *edit_type(arena_t *arena, const table_text_t *table, int column, const cha
     const column_t *at = &table->columns[column];
     if (at->type_from == at->type_to)
         return edit_add_part(arena, table, column, type);
-    return edit_splice(arena, table->tokens.text, token_start(&table->tokens, at->type_from),
-                       token_stop(&table->tokens, at->type_to - 1), type);
+    return splice_apart(arena, table->tokens.text, token_start(&table->tokens, at->type_from),
+                        token_stop(&table->tokens, at->type_to - 1), type);
 }
 
 /* -- names -------------------------------------------------------------------------------- */
@@ -167,6 +186,19 @@ static char *replace_name(arena_t *arena, const tokens_t *tokens, int token, con
 char *edit_table_name(arena_t *arena, const table_text_t *table, const char *name)
 {
     return replace_name(arena, &table->tokens, table->name_token, name);
+}
+
+/* From the end, so that what is before stays where it is. */
+char *edit_copy(arena_t *arena, const table_text_t *table, const char *name)
+{
+    const tokens_t *tokens = &table->tokens;
+    char *text = arena_printf(arena, "%s", tokens->text);
+    for (int i = table->close; i-- > table->open;)
+        if (token_is_sign(tokens, i + 1, '.') && token_is_name(tokens, i) &&
+            name_equal(token_name(arena, tokens, i), table->name))
+            text = edit_splice(arena, text, token_start(tokens, i), token_stop(tokens, i + 1), "");
+    return edit_splice(arena, text, token_start(tokens, table->name_token),
+                       token_stop(tokens, table->name_token), name_quoted(arena, name));
 }
 
 char *edit_column_name(arena_t *arena, const table_text_t *table, int column, const char *name)

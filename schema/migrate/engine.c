@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "schema/migrate/alter_table.h"
+#include "schema/migrate/rows.h"
 #include "schema/migrate/script.h"
 
 /* -- beginning and end -------------------------------------------------------------------- */
@@ -13,7 +14,9 @@ static err_t look(engine_t *self)
     checkup_t checkup;
     err_t err = objects_read(&self->session, &self->arena, &objects);
     if (!err)
-        err = keys_read(&self->session, &self->arena, &objects, &self->keys);
+        err = keys_read(&self->session, &self->arena, &objects, &self->start);
+    if (!err)
+        keys_collect(&self->arena, &self->keys, &self->start);
     if (!err)
         err = checkup_make(&self->session, &self->arena, &checkup);
     if (!err)
@@ -53,40 +56,47 @@ static void tell_orphans(engine_t *self, const keys_t *now)
     for (int i = 0; i < now->n; i++) {
         const foreign_key_t *key = &now->items[i];
         bool known = false;
-        for (int k = 0; k < self->keys.n; k++)
-            known = known || name_equal(self->keys.items[k].table, key->table);
+        for (int k = 0; k < self->start.n; k++)
+            known = known || name_equal(self->start.items[k].table, key->table);
         if (key->problem && !known)
             notice(self, arena_printf(&self->arena, "the foreign key %s.%s has no parent yet: %s",
                                       key->table, key->from[0], key->problem));
     }
 }
 
-static err_t judge(engine_t *self)
+static err_t keys_now(engine_t *self, keys_t *out)
 {
     objects_t objects;
-    keys_t now;
     err_t err = objects_read(&self->session, &self->arena, &objects);
+    return err ? err : keys_read(&self->session, &self->arena, &objects, out);
+}
+
+static err_t judge(engine_t *self)
+{
+    keys_t now = {0};
+    /* What the script has written there itself must at least be readable. */
+    err_t err = self->schema_written ? session_schema_close(&self->session) : ERR_OK;
     if (!err)
-        err = keys_read(&self->session, &self->arena, &objects, &now);
+        err = keys_now(self, &now);
     if (!err)
         err = keys_compare(&self->keys, &now);
     if (!err)
-        err = watches_check(&self->session, &self->arena, &self->watches, &objects);
+        err = watches_check(&self->session, &self->arena, &self->watches, &now);
     if (!err)
         tell_orphans(self, &now);
     return err;
 }
 
-err_t engine_commit(engine_t *self)
+err_t engine_commit(engine_t *self, const char *where)
 {
     err_t err = judge(self);
     if (err) {
         engine_abort(self);
-        return err;
+        return err_context(err, "%s", where);
     }
     err = session_commit(&self->session);
     arena_free(&self->arena);
-    return err;
+    return err == ERR_INVALID ? err_context(err, "%s: at its end", where) : err;
 }
 
 /* -- statements --------------------------------------------------------------------------- */
@@ -132,9 +142,10 @@ static err_t set_keys(engine_t *self, const tokens_t *tokens)
     self->session.keys_on = strcmp(value, "0") != 0;
     for (int i = 0; off[i]; i++)
         self->session.keys_on = self->session.keys_on && !name_equal(value, off[i]);
-    err_t err = ERR_OK;
-    for (int i = 0; i < self->keys.n && !err && !self->session.keys_on; i++)
-        err = watches_add(&self->session, &self->arena, &self->watches, self->keys.items[i].table);
+    keys_t now;
+    err_t err = self->session.keys_on ? ERR_OK : keys_now(self, &now);
+    if (!err && !self->session.keys_on)
+        err = watches_begin(&self->session, &self->arena, &self->watches, &now);
     return err;
 }
 
@@ -146,27 +157,37 @@ static err_t watch_children(engine_t *self, const tokens_t *tokens)
     if (!token_is(tokens, 0, "DROP") || !token_is(tokens, 1, "TABLE") || !token_is_name(tokens, i))
         return ERR_OK;
     char *name = token_name(&self->arena, tokens, i);
-    err_t err = ERR_OK;
-    for (int k = 0; k < self->keys.n && !err; k++)
-        if (name_equal(self->keys.items[k].parent, name))
-            err = watches_add(&self->session, &self->arena, &self->watches,
-                              self->keys.items[k].table);
+    keys_t now = {0};
+    err_t err = keys_now(self, &now);
+    for (int k = 0; k < now.n && !err; k++)
+        if (name_equal(now.items[k].parent, name))
+            err = watches_begin(&self->session, &self->arena, &self->watches, &now);
     return err;
+}
+
+static bool is_data(const tokens_t *tokens)
+{
+    static const char *const data[] = {"INSERT", "UPDATE", "DELETE", "REPLACE",
+                                       "WITH",   "SELECT", "VALUES", NULL};
+    return is_any(tokens, data);
 }
 
 static err_t run_plain(engine_t *self, const script_statement_t *statement)
 {
-    static const char *const data[] = {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", NULL};
     err_t err = watch_children(self, &statement->tokens);
     if (err)
         return err;
-    session_foreign_keys(&self->session, self->session.keys_on && is_any(&statement->tokens, data));
+    session_foreign_keys(&self->session, self->session.keys_on && is_data(&statement->tokens));
     err = session_run(&self->session, statement->text);
     session_foreign_keys(&self->session, false);
-    return err;
+    if (err != ERR_INVALID)
+        return err;
+    char *said = arena_printf(&self->arena, "%s", err_text());
+    err_t found = rows_explain_index(&self->session, &self->arena, statement->text);
+    return found ? found : err_set(err, "%s", said);
 }
 
-static err_t run_statement(engine_t *self, const script_statement_t *statement)
+static err_t run_any(engine_t *self, const script_statement_t *statement)
 {
     const tokens_t *tokens = &statement->tokens;
     err_t err = refuse(tokens);
@@ -176,7 +197,20 @@ static err_t run_statement(engine_t *self, const script_statement_t *statement)
         return alter_table(&self->session, tokens);
     if (is_pragma(tokens, "foreign_keys"))
         return set_keys(self, tokens);
+    self->schema_written = self->schema_written || is_pragma(tokens, "writable_schema");
     return run_plain(self, statement);
+}
+
+static err_t run_statement(engine_t *self, const script_statement_t *statement)
+{
+    keys_t now;
+    err_t err = run_any(self, statement);
+    if (err || is_data(&statement->tokens))
+        return err;
+    err = keys_now(self, &now);
+    if (!err)
+        keys_collect(&self->arena, &self->keys, &now);
+    return err;
 }
 
 err_t engine_run(engine_t *self, const char *text, size_t n, const char *where, int first_line)
@@ -208,5 +242,5 @@ err_t migrate_script(sqlite3 *db, const char *text, size_t n, const char *where,
         engine_abort(&engine);
         return err;
     }
-    return engine_commit(&engine);
+    return engine_commit(&engine, where);
 }

@@ -7,8 +7,10 @@
 typedef struct {
     session_t session;
     arena_t arena; /* of the whole script */
-    keys_t keys;   /* at its beginning */
+    keys_t start;  /* foreign keys at its beginning */
+    keys_t keys;   /* those that had a parent key at any time since */
     watches_t watches;
+    bool schema_written; /* the script has used writable_schema itself */
 } engine_t;
 
 /* Begins the session. On an error there is nothing to end. */
@@ -17,7 +19,7 @@ CHECKED err_t engine_begin(engine_t *out, sqlite3 *db, const migrate_options_t *
 CHECKED err_t engine_run(engine_t *self, const char *text, size_t n, const char *where,
                          int first_line);
 /* Judges what the scripts have made of foreign keys, and commits. Ends the engine in any case. */
-CHECKED err_t engine_commit(engine_t *self);
+CHECKED err_t engine_commit(engine_t *self, const char *where);
 void engine_abort(engine_t *self);
 
 #endif

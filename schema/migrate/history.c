@@ -228,10 +228,10 @@ static void note(arena_t *arena, migrated_t *out, const migration_file_t *file)
     out->items[out->n++] = file;
 }
 
-static err_t finish(engine_t *engine, err_t err)
+static err_t finish(engine_t *engine, const char *where, err_t err)
 {
     if (!err)
-        return engine_commit(engine);
+        return engine_commit(engine, where);
     engine_abort(engine);
     return err;
 }
@@ -263,7 +263,7 @@ static err_t upgrade_one(sqlite3 *db, const migration_files_t *files, int64_t en
         err = engine_run(&engine, next->text.up, next->text.up_n, next->name, next->text.up_line);
     if (!err)
         err = record_insert(&engine, next, began_ms);
-    err = finish(&engine, err);
+    err = finish(&engine, next->name, err);
     if (!err)
         *done = next;
     return err;
@@ -308,7 +308,7 @@ static err_t downgrade_one(sqlite3 *db, const migration_file_t *file,
                          file->text.down_line);
     if (!err)
         err = record_delete(&engine, file->version - 1);
-    return finish(&engine, err);
+    return finish(&engine, file->name, err);
 }
 
 /* All of them are judged before the first is undone. */
@@ -382,5 +382,5 @@ err_t history_stamp(sqlite3 *db, const migration_files_t *files, int64_t version
         err = session_run(&engine.session, record_table);
     if (!err)
         err = stamp(&engine, files, version, &records);
-    return finish(&engine, err);
+    return finish(&engine, "schema_migrations", err);
 }

@@ -22,8 +22,8 @@ static err_t set_text(session_t *session, arena_t *arena, const object_t *table,
 
 /* Such rows end before the column; reading them gives its default of today, and a new default would
  * change them. A default that nobody can have stored makes them visible. */
-static err_t show_default(session_t *session, arena_t *arena, const change_t *change,
-                          const object_t *table, const char *column, int64_t *out)
+static err_t show_default(session_t *session, arena_t *arena, const object_t *table,
+                          const char *column, int64_t *out)
 {
     char *marker = NULL, *text = arena_printf(arena, "%s", table->sql);
     err_t err = session_text(session, arena, "SELECT quote(randomblob(16))", &marker);
@@ -38,7 +38,6 @@ static err_t show_default(session_t *session, arena_t *arena, const change_t *ch
         text = edit_drop_part(arena, &parsed, old);
         err = table_text_read(arena, text, &parsed);
     }
-    (void)change;
     if (!err)
         err = set_text(
             session, arena, table,
@@ -61,7 +60,7 @@ static err_t default_shows(session_t *session, arena_t *arena, change_t *change,
         if (need->kind != NEED_DEFAULT)
             continue;
         const char *column = change->columns[need->column].old;
-        err_t err = show_default(session, arena, change, table, column, &rows);
+        err_t err = show_default(session, arena, table, column, &rows);
         if (err)
             return err;
         if (rows > 0) {
@@ -75,15 +74,29 @@ static err_t default_shows(session_t *session, arena_t *arena, change_t *change,
 
 /* -- the change --------------------------------------------------------------------------- */
 
-static err_t ask_rows(session_t *session, arena_t *arena, const change_t *change,
-                      const object_t *table)
+/* Is it about a column that is not there yet? */
+static bool is_about_new(arena_t *arena, const change_t *change, const need_t *need)
 {
-    rows_t rows = change->now.columns_n > change->old.columns_n
-                      ? rows_to_be(session, arena, change, table->name)
-                      : rows_stored(session, arena, change, table->name);
+    int n = 0;
+    if (need->kind != NEED_CHECK)
+        return false;
+    int *named = columns_named(arena, &change->now, &change->now.tokens, need->part->inner,
+                               need->part->inner_to, &n);
+    for (int i = 0; i < n; i++)
+        if (!change->columns[named[i]].old)
+            return true;
+    return false;
+}
+
+/* Before ADD COLUMN, or behind it: only there does a new column have its affinity and collation. */
+static err_t ask_rows(session_t *session, arena_t *arena, const change_t *change,
+                      const object_t *table, bool behind)
+{
+    rows_t rows = rows_stored(session, arena, change, table->name);
     err_t err = ERR_OK;
     for (int i = 0; i < change->needs_n && !err; i++)
-        err = rows_check(&rows, &change->needs[i]);
+        if (is_about_new(arena, change, &change->needs[i]) == behind)
+            err = rows_check(&rows, &change->needs[i]);
     return err;
 }
 
@@ -94,10 +107,13 @@ static err_t add_columns(session_t *session, arena_t *arena, const change_t *cha
     err_t err = ERR_OK;
     for (int i = change->old.columns_n; i < change->now.columns_n && !err; i++) {
         const column_t *column = &change->now.columns[i];
-        err = session_run(
-            session,
-            arena_printf(arena, "ALTER TABLE %s ADD COLUMN %s", name_quoted(arena, table->name),
-                         tokens_slice(arena, &change->now.tokens, column->from, column->to)));
+        err = session_run(session, arena_printf(arena, "ALTER TABLE main.%s ADD COLUMN %s",
+                                                name_quoted(arena, table->name),
+                                                tokens_slice(arena, &change->now.tokens,
+                                                             column->from, column->to)));
+        if (err == ERR_INVALID)
+            err = err_context(err, "%s.%s: the rows that are there do not bear it", table->name,
+                              column->name);
     }
     return err;
 }
@@ -118,9 +134,11 @@ err_t in_place_run(session_t *session, arena_t *arena, change_t *change, const o
     *done = false;
     if (err || shows)
         return err;
-    err = ask_rows(session, arena, change, table);
+    err = ask_rows(session, arena, change, table, false);
     if (!err)
         err = add_columns(session, arena, change, table);
+    if (!err)
+        err = ask_rows(session, arena, change, table, true);
     char *stored = NULL;
     if (!err)
         err = session_text(

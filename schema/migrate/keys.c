@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "schema/migrate/rows.h"
+
 enum { SHOWN = 3 };
 
 /* -- which there are ---------------------------------------------------------------------- */
@@ -101,17 +103,14 @@ static char *parent_words(arena_t *arena, const foreign_key_t *key)
 }
 
 /* Without a list of columns the primary key is meant. */
-static bool implied_key(const table_text_t *parent, foreign_key_t *key, char **problem,
-                        arena_t *arena)
+static void implied_key(const table_text_t *parent, foreign_key_t *key, arena_t *arena)
 {
     const part_t *primary = table_primary_key(parent);
-    if (!primary || primary->columns_n != key->n) {
-        *problem = arena_printf(arena, "%s has no primary key of %d column%s", key->parent, key->n,
-                                key->n == 1 ? "" : "s");
-        return false;
-    }
-    key->to = primary->columns;
-    return true;
+    if (!primary || primary->columns_n != key->n)
+        key->problem = arena_printf(arena, "%s has no primary key of %d column%s", key->parent,
+                                    key->n, key->n == 1 ? "" : "s");
+    else
+        key->implied = primary->columns;
 }
 
 static err_t resolve(session_t *session, arena_t *arena, const objects_t *objects,
@@ -129,8 +128,10 @@ static err_t resolve(session_t *session, arena_t *arena, const objects_t *object
         return err;
     parent.name = object->name;
     foreign_key_t whole = *key;
-    if (!key->to[0] && !implied_key(&parent, &whole, &key->problem, arena))
+    if (!key->to[0]) { /* SQLite asks nothing else of a primary key that is implied */
+        implied_key(&parent, key, arena);
         return ERR_OK;
+    }
     for (int i = 0; i < whole.n; i++)
         if (!table_column(&parent, whole.to[i])) {
             key->problem = arena_printf(arena, "%s has no column \"%s\"", key->parent, whole.to[i]);
@@ -196,6 +197,19 @@ err_t keys_compare(const keys_t *before, const keys_t *now)
     return ERR_OK;
 }
 
+void keys_collect(arena_t *arena, keys_t *self, const keys_t *from)
+{
+    for (int i = 0; i < from->n; i++) {
+        bool known = from->items[i].problem != NULL;
+        for (int k = 0; !known && k < self->n; k++)
+            known = !self->items[k].problem && same_key(&self->items[k], &from->items[i]);
+        if (known)
+            continue;
+        self->items = arena_grow(arena, self->items, self->n, sizeof *self->items);
+        self->items[self->n++] = from->items[i];
+    }
+}
+
 const foreign_key_t *keys_find(const keys_t *self, const char *table, const part_t *part)
 {
     for (int i = 0; i < self->n; i++) {
@@ -227,37 +241,74 @@ static char *own_words(arena_t *arena, const foreign_key_t *key)
     return text;
 }
 
-/* "rowid 5 -> 99": the child's values; of a table without rowids only how many there are. */
-static err_t row_words(session_t *session, arena_t *arena, const foreign_key_t *key, int64_t rowid,
-                       buffer_t *out)
+/* The child's rows that SQLite's own search would name, said as a query. */
+static char *orphans_sql(arena_t *arena, const foreign_key_t *key)
 {
-    buffer_t sql = {0};
-    char *values = NULL;
-    buffer_add_text(&sql, "SELECT ");
-    for (int i = 0; i < key->n; i++)
-        buffer_printf(&sql, "%squote(%s)", i ? " || ', ' || " : "",
-                      name_quoted(arena, key->from[i]));
-    buffer_printf(&sql, " FROM %s NOT INDEXED WHERE rowid = %" PRId64,
-                  name_quoted(arena, key->table), rowid);
-    buffer_add(&sql, "", 1);
-    err_t err = session_text(session, arena, (const char *)sql.data, &values);
-    buffer_free(&sql);
-    if (err) /* a column called rowid: the number alone will do */
-        values = NULL;
-    buffer_printf(out, values ? "%s%" PRId64 " -> %.80s" : "%s%" PRId64, out->n ? ", " : "rowid ",
-                  rowid, values);
-    return ERR_OK;
+    char *given = arena_text(arena, "", 0), *equal = arena_text(arena, "", 0);
+    char *values = arena_text(arena, "", 0);
+    for (int i = 0; i < key->n; i++) {
+        char *own = name_quoted(arena, key->from[i]);
+        const char *parent = key->to[i] ? key->to[i] : key->implied[i];
+        given = arena_printf(arena, "%s%sc.%s IS NOT NULL", given, i ? " AND " : "", own);
+        equal = arena_printf(arena, "%s%sp.%s = c.%s", equal, i ? " AND " : "",
+                             name_quoted(arena, parent), own);
+        values = arena_printf(arena, "%s%squote(%s)", values, i ? " || ', ' || " : "", own);
+    }
+    return arena_printf(arena,
+                        "(SELECT *, %s AS _stint_value FROM main.%s AS c WHERE %s AND NOT EXISTS "
+                        "(SELECT 1 FROM main.%s AS p WHERE %s))",
+                        values, name_quoted(arena, key->table), given,
+                        name_quoted(arena, key->parent), equal);
 }
 
-static err_t no_parent(arena_t *arena, const foreign_key_t *key, int64_t n, const buffer_t *rows)
+/* "rowid 5 -> 99, rowid 6 -> 98": the first of them, with what they refer to. */
+static err_t show_orphans(session_t *session, arena_t *arena, const foreign_key_t *key,
+                          buffer_t *out)
 {
-    char *where = rows->n ? arena_printf(arena, " (%.*s%s)", (int)rows->n, (const char *)rows->data,
-                                         n > SHOWN ? ", …" : "")
-                          : arena_text(arena, "", 0);
-    return err_set(ERR_INVALID,
-                   "%s: %" PRId64 " %s no %s%s. Fix the row%s, or UPDATE %s to NULL first",
-                   own_words(arena, key), n, n == 1 ? "row has" : "rows have", key->parent, where,
-                   n == 1 ? "" : "s", key->n == 1 ? key->from[0] : "one of the columns");
+    char *sql = NULL, *label = arena_text(arena, "'a row'", 7);
+    sqlite3_stmt *statement = NULL;
+    table_text_t child;
+    bool row = true;
+    err_t err = session_text(
+        session, arena,
+        arena_printf(arena, "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = %s",
+                     text_quoted(arena, key->table)),
+        &sql);
+    if (!err && sql && table_text_read(arena, sql, &child) == ERR_OK)
+        label = rows_label(arena, &child);
+    char *inner = orphans_sql(arena, key);
+    /* The label stands inside: there the rowid has its name. */
+    inner =
+        arena_printf(arena, "(SELECT %s AS _stint_row, %s", label, inner + strlen("(SELECT *, "));
+    if (!err)
+        err = session_prepare(session,
+                              arena_printf(arena,
+                                           "SELECT _stint_row || ' -> ' || _stint_value FROM "
+                                           "%s LIMIT %d",
+                                           inner, SHOWN),
+                              &statement);
+    while (!err && row) {
+        err = session_next(session, &statement, &row);
+        if (!err && row)
+            buffer_printf(out, "%s%s", out->n ? ", " : "", session_column(arena, statement, 0));
+    }
+    sqlite3_finalize(statement);
+    return err;
+}
+
+static err_t no_parent(session_t *session, arena_t *arena, const foreign_key_t *key, int64_t n)
+{
+    buffer_t rows = {0};
+    err_t err = show_orphans(session, arena, key, &rows);
+    if (!err)
+        err =
+            err_set(ERR_INVALID,
+                    "%s: %" PRId64 " %s no %s (%.*s%s). Fix the row%s, or UPDATE %s to NULL first",
+                    own_words(arena, key), n, n == 1 ? "row has" : "rows have", key->parent,
+                    (int)rows.n, rows.n ? (const char *)rows.data : "", n > SHOWN ? ", …" : "",
+                    n == 1 ? "" : "s", key->n == 1 ? key->from[0] : "one of the columns");
+    buffer_free(&rows);
+    return err;
 }
 
 err_t key_rows_check(session_t *session, arena_t *arena, const foreign_key_t *key)
@@ -265,29 +316,17 @@ err_t key_rows_check(session_t *session, arena_t *arena, const foreign_key_t *ke
     if (key->problem)
         return err_set(ERR_INVALID, "%s cannot reference %s: %s", own_words(arena, key),
                        key->parent, key->problem);
-    sqlite3_stmt *statement = NULL;
-    buffer_t rows = {0};
-    bool row = true;
     int64_t n = 0;
-    err_t err =
-        session_prepare(session,
-                        arena_printf(arena,
-                                     "SELECT rowid FROM pragma_foreign_key_check(%s) WHERE fkid = "
-                                     "%d",
-                                     text_quoted(arena, key->table), key->id),
-                        &statement);
-    while (!err && row) {
-        err = session_next(session, &statement, &row);
-        if (err || !row)
-            break;
-        if (n++ < SHOWN && sqlite3_column_type(statement, 0) != SQLITE_NULL)
-            err = row_words(session, arena, key, sqlite3_column_int64(statement, 0), &rows);
-    }
-    sqlite3_finalize(statement);
-    if (!err && n > 0)
-        err = no_parent(arena, key, n, &rows);
-    buffer_free(&rows);
-    return err;
+    err_t err = session_number(
+        session,
+        arena_printf(arena, "SELECT count(*) FROM pragma_foreign_key_check(%s) WHERE fkid = %d",
+                     text_quoted(arena, key->table), key->id),
+        &n);
+    /* Another key of the table that has no parent key stops SQLite's search: then ours. */
+    if (err == ERR_INVALID)
+        err = session_number(
+            session, arena_printf(arena, "SELECT count(*) FROM %s", orphans_sql(arena, key)), &n);
+    return err || n == 0 ? err : no_parent(session, arena, key, n);
 }
 
 /* -- watching ----------------------------------------------------------------------------- */
@@ -307,37 +346,57 @@ static err_t violations(session_t *session, arena_t *arena, const char *table, i
     return err;
 }
 
-err_t watches_add(session_t *session, arena_t *arena, watches_t *self, const char *table)
+static bool is_watched(const watches_t *self, const char *table, int64_t *before)
 {
     for (int i = 0; i < self->n; i++)
-        if (name_equal(self->items[i].table, table))
-            return ERR_OK;
-    watch_t watch = {.table = arena_printf(arena, "%s", table)};
-    err_t err = violations(session, arena, table, &watch.violations_n);
-    if (err)
-        return err;
-    self->items = arena_grow(arena, self->items, self->n, sizeof *self->items);
-    self->items[self->n++] = watch;
-    return ERR_OK;
+        if (name_equal(self->items[i].table, table)) {
+            *before = self->items[i].violations_n;
+            return true;
+        }
+    return false;
 }
 
-err_t watches_check(session_t *session, arena_t *arena, const watches_t *self,
-                    const objects_t *objects)
+static err_t count_all(session_t *session, arena_t *arena, watches_t *self, const keys_t *keys)
 {
-    for (int i = 0; i < self->n; i++) {
-        const object_t *table = objects_find(objects, self->items[i].table);
-        int64_t n = 0;
-        if (!table || !object_is(table, "table"))
+    err_t err = ERR_OK;
+    for (int i = 0; i < keys->n && !err; i++) {
+        watch_t watch = {.table = arena_printf(arena, "%s", keys->items[i].table)};
+        int64_t before = 0;
+        if (is_watched(self, watch.table, &before))
             continue;
-        err_t err = violations(session, arena, table->name, &n);
-        if (err)
-            return err;
-        if (n > self->items[i].violations_n)
-            return err_set(ERR_INVALID,
-                           "%s: %" PRId64 " more row%s than before without a parent (PRAGMA "
-                           "foreign_key_check shows them)",
-                           table->name, n - self->items[i].violations_n,
-                           n - self->items[i].violations_n == 1 ? "" : "s");
+        err = violations(session, arena, watch.table, &watch.violations_n);
+        self->items = arena_grow(arena, self->items, self->n, sizeof *self->items);
+        self->items[self->n++] = watch;
     }
-    return ERR_OK;
+    return err;
+}
+
+err_t watches_begin(session_t *session, arena_t *arena, watches_t *self, const keys_t *keys)
+{
+    if (self->on)
+        return ERR_OK;
+    self->on = true;
+    return count_all(session, arena, self, keys);
+}
+
+/* A table may have another name by now: more in all is more, whoever has them. */
+err_t watches_check(session_t *session, arena_t *arena, const watches_t *self, const keys_t *keys)
+{
+    watches_t now = {.on = true};
+    int64_t all = 0;
+    err_t err = self->on ? count_all(session, arena, &now, keys) : ERR_OK;
+    for (int i = 0; i < now.n; i++)
+        all += now.items[i].violations_n;
+    for (int i = 0; i < self->n; i++)
+        all -= self->items[i].violations_n;
+    for (int i = 0; i < now.n && !err; i++) {
+        int64_t before = 0, n = now.items[i].violations_n;
+        bool known = is_watched(self, now.items[i].table, &before);
+        if (n > before && (known || all > 0))
+            err = err_set(ERR_INVALID,
+                          "%s: %" PRId64 " more row%s than before without a parent (PRAGMA "
+                          "foreign_key_check shows them)",
+                          now.items[i].table, n - before, n - before == 1 ? "" : "s");
+    }
+    return err;
 }

@@ -12,7 +12,8 @@ typedef struct {
     char *table, *parent;
     int id; /* as in PRAGMA foreign_key_list */
     char **from, **to;
-    int n;         /* columns; `to` is NULL in each when the parent's primary key is meant */
+    int n; /* columns; `to` is NULL in each when the parent's primary key is meant: */
+    char **implied;
     char *problem; /* NULL: it has a parent key */
 } foreign_key_t;
 
@@ -23,28 +24,33 @@ typedef struct {
 
 /* Every foreign key of the database. */
 CHECKED err_t keys_read(session_t *session, arena_t *arena, const objects_t *objects, keys_t *out);
-/* ERR_INVALID: a key that had a parent `before` has none now. */
+/* ERR_INVALID: a key without a parent now has one in `before`: it was taken from it. */
 CHECKED err_t keys_compare(const keys_t *before, const keys_t *now);
+/* Those of `from` that have a parent join those of `self`, unless they are there. */
+void keys_collect(arena_t *arena, keys_t *self, const keys_t *from);
 /* The key of `table` made by this constraint; NULL if there is none. */
 const foreign_key_t *keys_find(const keys_t *self, const char *table, const part_t *part);
 /* ERR_INVALID if it has a problem, or rows without a parent: how many, and the first of them. */
 CHECKED err_t key_rows_check(session_t *session, arena_t *arena, const foreign_key_t *key);
 
-/* Rows without a parent, counted before statements that nobody else watches over, and behind. */
+/* Rows without a parent, table by table: counted before statements that nobody else watches over,
+ * and behind. */
 typedef struct {
     const char *table;
     int64_t violations_n;
 } watch_t;
 
 typedef struct {
-    watch_t *items;
+    watch_t *items; /* every table with foreign keys */
     int n;
+    bool on;
 } watches_t;
 
-/* Count now, once for a table; the name is copied. */
-CHECKED err_t watches_add(session_t *session, arena_t *arena, watches_t *self, const char *table);
-/* ERR_INVALID: a table that is still there has more of them than before. */
+/* Count now, if that was not done before. */
+CHECKED err_t watches_begin(session_t *session, arena_t *arena, watches_t *self,
+                            const keys_t *keys);
+/* ERR_INVALID: there are more of them than when it began. */
 CHECKED err_t watches_check(session_t *session, arena_t *arena, const watches_t *self,
-                            const objects_t *objects);
+                            const keys_t *keys);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "schema/migrate/expression.h"
+
 err_t objects_read(session_t *session, arena_t *arena, objects_t *out)
 {
     sqlite3_stmt *statement = NULL;
@@ -166,13 +168,22 @@ bool checkup_needs_quotes(const checkup_t *self)
 
 /* -- who needs a column that goes --------------------------------------------------------- */
 
+typedef enum { NAMED_ANYWHERE, NAMED_IN_LIST, NAMED_IN_EXPRESSION } named_where_t;
+
+static bool may_name(const tokens_t *tokens, int from, int i, named_where_t where)
+{
+    if (where == NAMED_IN_EXPRESSION)
+        return expression_names(tokens, from, i);
+    return token_is_name(tokens, i) &&
+           (where == NAMED_ANYWHERE || i == from || token_is_sign(tokens, i - 1, ','));
+}
+
 /* The first dropped column that tokens [from, to) name; NULL for none. */
 static const char *dropped_named(arena_t *arena, const change_t *change, const tokens_t *tokens,
-                                 int from, int to)
+                                 int from, int to, named_where_t where)
 {
     for (int i = from; i < to; i++) {
-        token_kind_t kind = tokens->items[i].kind;
-        if ((kind != TOKEN_WORD && kind != TOKEN_QUOTED) || token_is_sign(tokens, i + 1, '('))
+        if (!may_name(tokens, from, i, where))
             continue;
         char *name = token_name(arena, tokens, i);
         for (int k = 0; k < change->dropped_n; k++)
@@ -182,73 +193,116 @@ static const char *dropped_named(arena_t *arena, const change_t *change, const t
     return NULL;
 }
 
-static err_t needed(const change_t *change, const renames_t *renames, const char *column,
-                    const object_t *by, const char *remedy)
+static err_t needed(const change_t *change, const char *column, const object_t *by,
+                    const char *remedy)
 {
     return err_set(ERR_INVALID, "%s.%s cannot be dropped: %s %s still needs it; %s",
-                   change->old.name, renames_original(renames, column), by->type, by->name, remedy);
+                   change->old.name, column, by->type, by->name, remedy);
 }
 
-static bool mentions_table(arena_t *arena, const tokens_t *tokens, int from, const char *table)
+static bool mentions(arena_t *arena, const tokens_t *tokens, int from, const char *name)
 {
     for (int i = from; i < tokens->n; i++)
-        if (token_is_name(tokens, i) && name_equal(token_name(arena, tokens, i), table))
+        if (token_is_name(tokens, i) && name_equal(token_name(arena, tokens, i), name))
             return true;
     return false;
 }
 
-static err_t object_needs(arena_t *arena, const object_t *object, const change_t *change,
-                          const renames_t *renames)
+static err_t object_needs(arena_t *arena, const object_t *object, const change_t *change)
 {
     if (!object->sql)
         return ERR_OK;
     tokens_t tokens = tokens_read(arena, object->sql, strlen(object->sql));
     bool own = name_equal(object->table, change->old.name);
-    int from = 0, to = 0;
+    const char *column = NULL;
     if (object_is(object, "index") && own) {
+        int from = 0;
         while (from < tokens.n && !token_is_sign(&tokens, from, '('))
             from++;
-        to = tokens.n;
+        column = dropped_named(arena, change, &tokens, from, tokens.n, NAMED_IN_EXPRESSION);
+        if (column)
+            return needed(change, column, object,
+                          arena_printf(arena, "put DROP INDEX %s before this statement",
+                                       name_quoted(arena, object->name)));
     } else if (object_is(object, "trigger") && own) {
         trigger_text_t text = trigger_read(&tokens);
-        from = text.of;
-        to = text.of_to;
-    } else if (object_is_virtual(arena, object)) {
-        from = mentions_table(arena, &tokens, 4, change->old.name) ? 4 : tokens.n;
-        to = tokens.n;
+        column = dropped_named(arena, change, &tokens, text.of, text.of_to, NAMED_IN_LIST);
+    } else if (object_is_virtual(arena, object) && mentions(arena, &tokens, 4, change->old.name)) {
+        column = dropped_named(arena, change, &tokens, 4, tokens.n, NAMED_ANYWHERE);
     }
-    const char *column = dropped_named(arena, change, &tokens, from, to);
-    if (!column)
-        return ERR_OK;
-    return needed(change, renames, column, object,
-                  object_is(object, "index")
-                      ? arena_printf(arena, "put DROP INDEX %s before this statement",
-                                     name_quoted(arena, object->name))
-                      : "drop or change that first");
+    return column ? needed(change, column, object, "drop or change that first") : ERR_OK;
 }
 
-err_t objects_need(session_t *session, arena_t *arena, const objects_t *objects,
-                   const change_t *change, const renames_t *renames)
+/* What SQLite reads while it compiles a view or trigger. */
+typedef struct {
+    const change_t *change;
+    const char *by;     /* the trigger, NULL for a view */
+    const char *column; /* a dropped column that it reads */
+} reading_t;
+
+static int on_read(void *context, int code, const char *table, const char *column,
+                   const char *database, const char *by)
 {
-    (void)session;
+    reading_t *self = context;
+    (void)database;
+    if (code != SQLITE_READ || !table || !column || !name_equal(table, self->change->old.name) ||
+        (self->by && !(by && name_equal(by, self->by))))
+        return SQLITE_OK;
+    for (int i = 0; i < self->change->dropped_n; i++)
+        if (name_equal(self->change->dropped[i], column))
+            self->column = self->change->dropped[i];
+    return SQLITE_OK;
+}
+
+/* One that only says SELECT * goes on without the column; one that names it would break, or mean
+ * another table's column of that name from now on. */
+static err_t health_needs(session_t *session, arena_t *arena, const health_t *health,
+                          const change_t *change)
+{
+    const object_t *object = health->object;
+    bool trigger = object_is(object, "trigger");
+    reading_t reading = {.change = change, .by = trigger ? object->name : NULL};
+    char *sql = arena_printf(arena, "SELECT * FROM %s", name_quoted(arena, object->name));
+    tokens_t tokens = tokens_read(arena, object->sql, strlen(object->sql));
+    err_t err = trigger ? firing_statement(session, arena, object, &sql) : ERR_OK;
+    if (err)
+        return err;
+    session_quotes(session, health->strict != NULL);
+    sqlite3_set_authorizer(session->db, on_read, &reading);
+    (void)session_compile(session, arena, sql);
+    sqlite3_set_authorizer(session->db, NULL, NULL);
+    session_quotes(session, session->legacy_quotes);
+    bool says = reading.column && (mentions(arena, &tokens, 0, reading.column) ||
+                                   mentions(arena, &tokens, 0, "NATURAL"));
+    return says ? needed(change, reading.column, object, "drop or change that first") : ERR_OK;
+}
+
+err_t checkup_need(session_t *session, arena_t *arena, const checkup_t *before,
+                   const change_t *change)
+{
     err_t err = ERR_OK;
-    for (int i = 0; i < objects->n && !err && change->dropped_n > 0; i++)
-        err = object_needs(arena, &objects->items[i], change, renames);
+    for (int i = 0; i < before->objects.n && !err && change->dropped_n > 0; i++)
+        err = object_needs(arena, &before->objects.items[i], change);
+    for (int i = 0; i < before->n && !err && change->dropped_n > 0; i++)
+        if (!before->items[i].loose)
+            err = health_needs(session, arena, &before->items[i], change);
     return err;
 }
 
-err_t objects_virtual_need(arena_t *arena, const objects_t *objects, const char *table)
+err_t objects_virtual_need(arena_t *arena, const objects_t *objects, const char *table,
+                           const char *column)
 {
     for (int i = 0; i < objects->n; i++) {
         const object_t *object = &objects->items[i];
         if (!object_is_virtual(arena, object) || name_equal(object->name, table))
             continue;
         tokens_t tokens = tokens_read(arena, object->sql, strlen(object->sql));
-        if (mentions_table(arena, &tokens, 4, table))
+        if (mentions(arena, &tokens, 4, table) && (!column || mentions(arena, &tokens, 4, column)))
             return err_set(ERR_INVALID,
-                           "%s cannot be renamed: the virtual table %s names it in its arguments, "
-                           "which do not follow; drop that first and make it again behind",
-                           table, object->name);
+                           "%s%s%s cannot be renamed: the virtual table %s names it in its "
+                           "arguments, which do not follow; drop that first and make it again "
+                           "behind",
+                           table, column ? "." : "", column ? column : "", object->name);
     }
     return ERR_OK;
 }
@@ -264,34 +318,20 @@ static const health_t *health_of(const checkup_t *self, const object_t *object)
     return NULL;
 }
 
-/* Text in double quotes that was a column: SQLite would take it for text from now on. */
-static const char *became_text(arena_t *arena, const health_t *before, const health_t *now,
-                               const change_t *change)
-{
-    bool loose = before->strict && !before->loose && !now->loose;
-    if (!loose || !change || change->dropped_n == 0)
-        return NULL;
-    tokens_t tokens = tokens_read(arena, now->object->sql, strlen(now->object->sql));
-    for (int i = 0; i < tokens.n; i++)
-        if (tokens.items[i].kind == TOKEN_QUOTED && dropped_named(arena, change, &tokens, i, i + 1))
-            return "a name in double quotes would become a text";
-    return NULL;
-}
-
-static err_t broken(arena_t *arena, const health_t *now, const char *why, const change_t *change,
-                    const renames_t *renames)
+static err_t broken(arena_t *arena, const health_t *now, const char *why, const change_t *change)
 {
     const object_t *object = now->object;
     tokens_t tokens = tokens_read(arena, object->sql, strlen(object->sql));
-    const char *column = change ? dropped_named(arena, change, &tokens, 0, tokens.n) : NULL;
+    const char *column =
+        change ? dropped_named(arena, change, &tokens, 0, tokens.n, NAMED_ANYWHERE) : NULL;
     if (column)
-        return needed(change, renames, column, object,
+        return needed(change, column, object,
                       arena_printf(arena, "drop or change that first (%s)", why));
     return err_set(ERR_INVALID, "the %s %s would break: %s", object->type, object->name, why);
 }
 
 err_t checkup_compare(session_t *session, arena_t *arena, const checkup_t *before,
-                      const change_t *change, const renames_t *renames)
+                      const change_t *change)
 {
     checkup_t now = {0};
     err_t err = checkup_make(session, arena, &now);
@@ -300,10 +340,8 @@ err_t checkup_compare(session_t *session, arena_t *arena, const checkup_t *befor
         if (!was || was->loose)
             continue;
         const char *why = was->strict ? at->loose : at->strict;
-        if (!why)
-            why = became_text(arena, was, at, change);
         if (why)
-            err = broken(arena, at, why, change, renames);
+            err = broken(arena, at, why, change);
     }
     return err;
 }

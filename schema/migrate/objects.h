@@ -46,13 +46,14 @@ bool checkup_needs_quotes(const checkup_t *self);
 /* ERR_INVALID names the first view or trigger that was fine `before` and is not now. `change` (NULL
  * without) tells which columns went. */
 CHECKED err_t checkup_compare(session_t *session, arena_t *arena, const checkup_t *before,
-                              const change_t *change, const renames_t *renames);
-/* ERR_INVALID names the index, trigger or virtual table that still needs a column which
- * change->dropped has. */
-CHECKED err_t objects_need(session_t *session, arena_t *arena, const objects_t *objects,
-                           const change_t *change, const renames_t *renames);
-/* ERR_INVALID: a virtual table names `table` in its arguments (as FTS5's content=): it would not
- * follow a rename. */
-CHECKED err_t objects_virtual_need(arena_t *arena, const objects_t *objects, const char *table);
+                              const change_t *change);
+/* ERR_INVALID names the index, view, trigger or virtual table that still needs a column which
+ * change->dropped has; asked before the change. */
+CHECKED err_t checkup_need(session_t *session, arena_t *arena, const checkup_t *before,
+                           const change_t *change);
+/* ERR_INVALID: a virtual table names `table` (and `column`, if that is not NULL) in its arguments,
+ * as FTS5's content=: it would not follow a rename. */
+CHECKED err_t objects_virtual_need(arena_t *arena, const objects_t *objects, const char *table,
+                                   const char *column);
 
 #endif

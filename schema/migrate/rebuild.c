@@ -18,9 +18,7 @@ typedef struct {
     const object_t *table;
     bool legacy;
     char *copy; /* the new table's name until the old one is gone */
-    bool has_sequence, had_sequence_row;
-    int64_t sequence_rowid;
-    char *sequence; /* quoted value */
+    bool has_sequence;
     migrate_progress_t progress;
     int64_t began_ms, told_ms;
 } rebuild_t;
@@ -85,7 +83,7 @@ static char *copy_sql(const rebuild_t *self)
             !(mapping->old || mapping->using))
             continue;
         add(&into, name_quoted(arena, mapping->name));
-        add(&from, mapping->using ? arena_printf(arena, "(%s)", mapping->using)
+        add(&from, mapping->using ? arena_printf(arena, "(%s\n)", mapping->using)
                                   : name_quoted(arena, mapping->old));
     }
     /* Nothing of the old table goes on (every column dropped, others added): a row stays a row. */
@@ -94,11 +92,11 @@ static char *copy_sql(const rebuild_t *self)
         add(&from, "NULL");
     }
     /* OR ABORT: a constraint's own ON CONFLICT REPLACE or IGNORE would lose rows in silence. */
-    char *sql =
-        arena_printf(arena, "INSERT OR ABORT INTO %s (%.*s) SELECT %.*s FROM %s NOT INDEXED%s",
-                     name_quoted(arena, self->copy), (int)into.n, (const char *)into.data,
-                     (int)from.n, (const char *)from.data, name_quoted(arena, self->table->name),
-                     self->session->options->progress ? " WHERE _stint_row()" : "");
+    char *sql = arena_printf(
+        arena, "INSERT OR ABORT INTO main.%s (%.*s) SELECT %.*s FROM main.%s NOT INDEXED%s",
+        name_quoted(arena, self->copy), (int)into.n, (const char *)into.data, (int)from.n,
+        (const char *)from.data, name_quoted(arena, self->table->name),
+        self->session->options->progress ? " WHERE _stint_row()" : "");
     buffer_free(&into);
     buffer_free(&from);
     return sql;
@@ -107,32 +105,61 @@ static char *copy_sql(const rebuild_t *self)
 /* SQLite names the constraint; which rows, and how many, takes questions of our own. */
 static err_t explain(rebuild_t *self, err_t err)
 {
-    char *said = arena_printf(self->arena, "%s", err_text());
-    const change_t *change = self->change;
-    rows_t rows = rows_to_be(self->session, self->arena, change, self->table->name);
-    err_t found = ERR_OK;
-    for (int i = 0; i < change->needs_n && !found; i++)
-        found = rows_check(&rows, &change->needs[i]);
-    for (int i = 0; change->now.strict && i < change->now.columns_n && !found; i++)
-        if (!column_part(&change->now.columns[i], PART_GENERATED))
-            found = rows_strict(&rows, i);
-    return found == ERR_INVALID
-               ? found
-               : err_set(err, "%s: a row does not fit the change: %s", self->table->name, said);
+    char *said = session_words(self->arena, err_text(), self->copy, self->table->name);
+    rows_t rows = rows_to_be(self->session, self->arena, self->change, self->table->name);
+    err_t found = rows_explain(&rows);
+    return found ? found
+                 : err_set(err, "%s: a row does not fit the change: %s", self->table->name, said);
 }
 
+/* What a person can see beforehand is told before the copying: a mistake in USING, a new NOT NULL
+ * column, NULL in a new key, a type that does not hold its values. */
 static err_t ask_first(rebuild_t *self)
 {
     const change_t *change = self->change;
-    rows_t rows = rows_to_be(self->session, self->arena, change, self->table->name);
+    rows_t to_be = rows_to_be(self->session, self->arena, change, self->table->name);
+    rows_t stored = rows_stored(self->session, self->arena, change, self->table->name);
     err_t err = ERR_OK;
+    for (int i = 0; i < change->now.columns_n && !err; i++) {
+        const char *using = change->columns[i].using;
+        /* As a condition: there an aggregate, which would make one row of all, is refused. */
+        char *error =
+            using
+                ? session_compile(self->session, self->arena,
+                                  arena_printf(self->arena, "SELECT 1 FROM %s WHERE (%s\n) IS NULL",
+                                               stored.relation, using))
+                : NULL;
+        if (error)
+            err = err_set(ERR_INVALID, "%s.%s: USING: %s", self->table->name,
+                          change->columns[i].name, error);
+    }
     for (int i = 0; i < change->needs_n && !err; i++) {
         const need_t *need = &change->needs[i];
         if (need->kind == NEED_EMPTY)
-            err = rows_check(&rows, need);
+            err = rows_check(&to_be, need);
         else if (need->kind == NEED_KEY)
-            err = rows_check_key_nulls(&rows, need->part);
+            err = rows_check_key_nulls(&to_be, need->part);
+        else if (need->kind == NEED_LOSSLESS)
+            err = rows_lossless(&stored, need->column);
     }
+    return err;
+}
+
+/* A row is a row, whatever the change. */
+static err_t count_rows(rebuild_t *self)
+{
+    int64_t old = 0, now = 0;
+    char *count = "SELECT count(*) FROM main.%s";
+    err_t err = session_number(
+        self->session,
+        arena_printf(self->arena, count, name_quoted(self->arena, self->table->name)), &old);
+    if (!err)
+        err = session_number(self->session,
+                             arena_printf(self->arena, count, name_quoted(self->arena, self->copy)),
+                             &now);
+    if (!err && old != now)
+        err = err_set(ERR_INVALID, "%s: %" PRId64 " rows became %" PRId64, self->table->name, old,
+                      now);
     return err;
 }
 
@@ -143,7 +170,7 @@ static err_t copy_rows(rebuild_t *self)
     if (session->options->progress) {
         self->progress.table = self->table->name;
         err = session_number(session,
-                             arena_printf(self->arena, "SELECT count(*) FROM %s",
+                             arena_printf(self->arena, "SELECT count(*) FROM main.%s",
                                           name_quoted(self->arena, self->table->name)),
                              &self->progress.rows_total);
         self->began_ms = self->told_ms = clock_now_ms();
@@ -154,23 +181,17 @@ static err_t copy_rows(rebuild_t *self)
         err = run(self, copy_sql(self));
         if (err == ERR_INVALID)
             err = explain(self, err);
+        if (!err)
+            err = count_rows(self);
     }
     if (session->options->progress)
         sqlite3_create_function(session->db, "_stint_row", 0, SQLITE_UTF8, NULL, NULL, NULL, NULL);
     return err;
 }
 
-static err_t compare_values(rebuild_t *self)
-{
-    rows_t rows = rows_stored(self->session, self->arena, self->change, self->table->name);
-    err_t err = ERR_OK;
-    for (int i = 0; i < self->change->needs_n && !err; i++)
-        if (self->change->needs[i].kind == NEED_LOSSLESS)
-            err = rows_lossless(&rows, self->change->needs[i].column, self->copy);
-    return err;
-}
-
 /* -- what SQLite keeps beside the rows ---------------------------------------------------- */
+
+static const char waiting[] = "_stint_waiting";
 
 static bool is_autoincrement(const table_text_t *table)
 {
@@ -178,37 +199,29 @@ static bool is_autoincrement(const table_text_t *table)
     return key && key->autoincrement;
 }
 
+static err_t sequence_rename(rebuild_t *self, const char *from, const char *to)
+{
+    return run(self, arena_printf(self->arena,
+                                  "UPDATE main.sqlite_sequence SET name = %s WHERE name = %s",
+                                  text_quoted(self->arena, to), text_quoted(self->arena, from)));
+}
+
+/* The rows wait under another name while the copy makes its own, which is then not wanted. */
 static err_t sequence_save(rebuild_t *self)
 {
     self->has_sequence =
         is_autoincrement(&self->change->old) && is_autoincrement(&self->change->now);
-    if (!self->has_sequence)
-        return ERR_OK;
-    char *where = arena_printf(self->arena, "FROM main.sqlite_sequence WHERE name = %s",
-                               text_quoted(self->arena, self->table->name));
-    err_t err =
-        session_text(self->session, self->arena,
-                     arena_printf(self->arena, "SELECT quote(seq) %s", where), &self->sequence);
-    self->had_sequence_row = self->sequence != NULL;
-    return err ? err
-               : session_number(self->session, arena_printf(self->arena, "SELECT rowid %s", where),
-                                &self->sequence_rowid);
+    return self->has_sequence ? sequence_rename(self, self->table->name, waiting) : ERR_OK;
 }
 
 static err_t sequence_restore(rebuild_t *self)
 {
     if (!self->has_sequence)
         return ERR_OK;
-    char *name = text_quoted(self->arena, self->table->name);
-    err_t err = run(
-        self, arena_printf(self->arena, "DELETE FROM main.sqlite_sequence WHERE name = %s", name));
-    if (err || !self->had_sequence_row)
-        return err;
-    return run(self,
-               arena_printf(self->arena,
-                            "INSERT INTO main.sqlite_sequence (rowid, name, seq) VALUES (%" PRId64
-                            ", %s, %s)",
-                            self->sequence_rowid, name, self->sequence));
+    err_t err =
+        run(self, arena_printf(self->arena, "DELETE FROM main.sqlite_sequence WHERE name = %s",
+                               text_quoted(self->arena, self->table->name)));
+    return err ? err : sequence_rename(self, waiting, self->table->name);
 }
 
 /* -- indexes and triggers ----------------------------------------------------------------- */
@@ -229,6 +242,10 @@ static err_t make_again(rebuild_t *self)
         if (!is_own(self, object))
             continue;
         err = run(self, object->sql);
+        if (err == ERR_INVALID) {
+            err_t found = rows_explain_index(self->session, self->arena, object->sql);
+            err = found ? found : err_set(err, "%s", sqlite3_errmsg(self->session->db));
+        }
         if (err)
             err = err_context(err, "%s: its %s %s cannot be kept", self->table->name, object->type,
                               object->name);
@@ -271,11 +288,9 @@ static err_t tidy_schema(rebuild_t *self)
 static err_t make_copy(rebuild_t *self)
 {
     session_quotes(self->session, self->legacy || self->session->legacy_quotes);
-    err_t err = run(self, edit_table_name(self->arena, &self->change->now, self->copy));
+    err_t err = run(self, edit_copy(self->arena, &self->change->now, self->copy));
     session_quotes(self->session, self->session->legacy_quotes);
-    if (!err)
-        err = copy_rows(self);
-    return err ? err : compare_values(self);
+    return err ? err : copy_rows(self);
 }
 
 static err_t replace(rebuild_t *self)
@@ -285,15 +300,16 @@ static err_t replace(rebuild_t *self)
     err_t err =
         statistics_rename(self->session, arena, self->objects, self->table->name, self->copy);
     if (!err)
-        err =
-            run(self, arena_printf(arena, "DROP TABLE %s", name_quoted(arena, self->table->name)));
+        err = run(self,
+                  arena_printf(arena, "DROP TABLE main.%s", name_quoted(arena, self->table->name)));
     if (err)
         return err;
     /* Only here: references to the table that is gone must stay as they are. */
     session_legacy_alter(self->session, true);
-    err =
-        run(self, arena_printf(arena, "ALTER TABLE %s RENAME TO %s", name_quoted(arena, self->copy),
-                               name_quoted(arena, self->table->name)));
+    err = run(self,
+              arena_printf(arena, "ALTER TABLE main.%s RENAME TO %s",
+                           name_quoted(arena, self->copy), name_quoted(arena, self->table->name)));
+    session_quotes(self->session, self->session->legacy_quotes);
     session_legacy_alter(self->session, false);
     return err ? err
                : statistics_rename(self->session, arena, self->objects, self->copy,

@@ -1,85 +1,133 @@
 #include "schema/migrate/rename.h"
 
+#include <limits.h>
 #include <string.h>
 
-#include "schema/migrate/edit.h"
+#include "schema/migrate/expression.h"
 
-static const char *original(const renames_t *self, int column)
+/* -- names in their time ------------------------------------------------------------------ */
+
+static const char *name_at(const named_t *item, int action)
 {
-    return self->table->columns[column].name;
+    return item->renamed < action ? item->target : item->written;
 }
 
-/* Its name when action number `action` is read. */
-static const char *name_at(const renames_t *self, int column, int action)
+static const char *last_name(const named_t *item)
 {
-    bool renamed = self->action[column] >= 0 && self->action[column] < action;
-    return renamed ? self->target[column] : original(self, column);
+    return item->target ? item->target : item->working;
 }
 
+/* Among those that stay first: a dropped column may leave its name to another one. */
 static int find_at(const renames_t *self, const char *name, int action)
 {
-    for (int i = 0; i < self->table->columns_n; i++)
-        if (name_equal(name_at(self, i, action), name))
+    int found = -1;
+    for (int i = 0; i < self->n; i++) {
+        const named_t *item = &self->items[i];
+        if (item->born > action || !name_equal(name_at(item, action), name))
+            continue;
+        if (!item->dropped)
             return i;
-    return -1;
+        found = i;
+    }
+    return found;
 }
 
-/* The name of the moment first, then the stored one. */
+/* By the name of the moment, else by the one of before the statement. */
 static int find(const renames_t *self, const char *name, int action)
 {
-    int column = find_at(self, name, action);
-    return column >= 0 ? column : find_at(self, name, -1);
+    int found = find_at(self, name, action);
+    for (int i = 0; found < 0 && i < self->n; i++)
+        if (self->items[i].born < 0 && name_equal(self->items[i].written, name))
+            found = i;
+    return found;
 }
 
 const char *renames_resolve(const renames_t *self, const char *name, int action)
 {
-    int column = find(self, name, action);
-    return column >= 0 ? self->last[column] : name;
+    int found = find(self, name, action);
+    return found >= 0 ? self->items[found].working : name;
 }
 
-const char *renames_original(const renames_t *self, const char *name)
+const named_t *renames_of(const renames_t *self, int action)
 {
-    for (int i = 0; i < self->table->columns_n; i++)
-        if (name_equal(self->last[i], name))
-            return original(self, i);
-    return name;
+    for (int i = 0; i < self->n; i++)
+        if (self->items[i].renamed == action || self->items[i].born == action)
+            return &self->items[i];
+    return NULL;
 }
 
-static bool is_dropped(const renames_t *self, const alter_t *alter, int column)
+/* -- the plan ----------------------------------------------------------------------------- */
+
+static void rename_item(renames_t *self, int item, int action, const char *target)
 {
-    for (int k = 0; k < alter->actions_n; k++)
-        if (alter->actions[k].kind == ACTION_DROP_COLUMN &&
-            find(self, alter->actions[k].name, k) == column)
+    self->items[item].renamed = action;
+    self->items[item].target = target;
+}
+
+/* Simultaneous: the stored names first. */
+static void plan_stored(renames_t *self, const alter_t *alter)
+{
+    for (int k = 0; k < alter->actions_n; k++) {
+        const action_t *action = &alter->actions[k];
+        if (action->kind != ACTION_RENAME_COLUMN)
+            continue;
+        int item = -1;
+        for (int i = 0; i < self->n && item < 0; i++)
+            if (!self->items[i].target && name_equal(self->items[i].written, action->name))
+                item = i;
+        if (item < 0)
+            item = find_at(self, action->name, k);
+        if (item >= 0)
+            rename_item(self, item, k, action->new_name);
+    }
+    for (int k = 0; k < alter->actions_n; k++) {
+        int item = alter->actions[k].kind == ACTION_DROP_COLUMN
+                       ? find(self, alter->actions[k].name, k)
+                       : -1;
+        if (item >= 0)
+            self->items[item].dropped = true;
+    }
+}
+
+static bool stays_as(const renames_t *self, const char *written)
+{
+    for (int i = 0; i < self->n; i++)
+        if (!self->items[i].dropped && name_equal(self->items[i].working, written))
             return true;
     return false;
 }
 
-/* A name no column of the table has, before or behind. */
-static char *free_name(arena_t *arena, const renames_t *self, const char *why, int n)
+static err_t has_already(const renames_t *self, const char *name)
 {
-    for (;; n++) {
-        char *name = arena_printf(arena, "_stint_%s_%d", why, n);
-        bool taken = false;
-        for (int i = 0; i < self->table->columns_n; i++)
-            taken = taken || name_equal(original(self, i), name) || name_equal(self->last[i], name);
-        if (!taken)
-            return name;
-    }
+    return err_set(ERR_INVALID, "%s has a column \"%s\" already", self->table, name);
 }
 
-/* Two columns of one name: an error, but a column that is dropped makes room. */
-static err_t make_room(arena_t *arena, renames_t *self, const alter_t *alter)
+static err_t plan_added(arena_t *arena, renames_t *self, const alter_t *alter)
 {
-    for (int i = 0; i < self->table->columns_n; i++)
-        for (int k = 0; k < self->table->columns_n; k++) {
-            if (i == k || !name_equal(self->last[i], self->last[k]))
-                continue;
-            if (!is_dropped(self, alter, i) && !is_dropped(self, alter, k))
-                return err_set(ERR_INVALID, "%s has a column \"%s\" already", self->table->name,
-                               self->last[i]);
-            if (is_dropped(self, alter, i))
-                self->last[i] = free_name(arena, self, "dropped", i);
+    for (int k = 0; k < alter->actions_n; k++) {
+        const action_t *action = &alter->actions[k];
+        if (action->kind == ACTION_RENAME_COLUMN && !renames_of(self, k)) {
+            int item = find_at(self, action->name, k);
+            if (item >= 0)
+                rename_item(self, item, k, action->new_name);
         }
+        if (action->kind != ACTION_ADD_COLUMN)
+            continue;
+        int same = find_at(self, action->name, k);
+        if (same >= 0 && !self->items[same].dropped) {
+            if (action->lenient)
+                continue;
+            return has_already(self, action->name);
+        }
+        named_t item = {
+            .written = action->name, .working = action->name, .born = k, .renamed = INT_MAX};
+        if (stays_as(self, action->name)) { /* until the other one has its new name */
+            item.working = arena_printf(arena, "_stint_added_%d", k);
+            item.target = action->name;
+        }
+        self->items = arena_grow(arena, self->items, self->n, sizeof item);
+        self->items[self->n++] = item;
+    }
     return ERR_OK;
 }
 
@@ -89,97 +137,93 @@ static void add_step(arena_t *arena, renames_t *self, const char *from, const ch
     self->steps[self->steps_n++] = (rename_step_t){from, to};
 }
 
-static bool changes(const renames_t *self, int column)
+static bool changes(const named_t *item)
 {
-    return strcmp(original(self, column), self->last[column]) != 0;
+    return !item->dropped && strcmp(item->working, last_name(item)) != 0;
 }
 
-/* Is the new name still another column's old one? */
-static bool in_the_way(const renames_t *self, int column)
+/* Is the new name still another column's working one? */
+static bool in_the_way(const renames_t *self, int item)
 {
-    int other = find_at(self, self->last[column], -1);
-    return other >= 0 && other != column;
+    for (int i = 0; i < self->n; i++)
+        if (i != item && !self->items[i].dropped &&
+            name_equal(self->items[i].working, last_name(&self->items[item])))
+            return true;
+    return false;
 }
 
+/* Those whose name is free go first: what makes room is done before it is needed. */
 static void make_steps(arena_t *arena, renames_t *self)
 {
-    int n = self->table->columns_n;
-    const char **now = arena_alloc(arena, (size_t)n * sizeof *now);
-    for (int i = 0; i < n; i++) {
-        now[i] = original(self, i);
-        if (!changes(self, i) || !in_the_way(self, i))
+    const char **now = arena_alloc(arena, (size_t)(self->n + 1) * sizeof *now);
+    for (int i = 0; i < self->n; i++) {
+        now[i] = self->items[i].working;
+        if (!changes(&self->items[i]) || !in_the_way(self, i))
             continue;
-        now[i] = free_name(arena, self, "renamed", i);
-        add_step(arena, self, original(self, i), now[i]);
+        now[i] = arena_printf(arena, "_stint_renamed_%d", i);
+        add_step(arena, self, self->items[i].working, now[i]);
     }
-    /* Those whose name is free go first: what makes room is done before it is needed. */
     for (int late = 0; late < 2; late++)
-        for (int i = 0; i < n; i++)
-            if (changes(self, i) && in_the_way(self, i) == late)
-                add_step(arena, self, now[i], self->last[i]);
+        for (int i = 0; i < self->n; i++)
+            if (changes(&self->items[i]) && in_the_way(self, i) == late)
+                add_step(arena, self, now[i], last_name(&self->items[i]));
 }
 
 err_t renames_plan(arena_t *arena, const table_text_t *table, const alter_t *alter, renames_t *out)
 {
-    size_t n = (size_t)table->columns_n;
-    renames_t self = {.table = table,
-                      .action = arena_alloc(arena, n * sizeof *self.action),
-                      .target = arena_alloc(arena, n * sizeof *self.target),
-                      .last = arena_alloc(arena, n * sizeof *self.last)};
+    renames_t self = {.table = table->name};
     for (int i = 0; i < table->columns_n; i++) {
-        self.action[i] = -1;
-        self.last[i] = original(&self, i);
+        named_t item = {.written = table->columns[i].name,
+                        .working = table->columns[i].name,
+                        .born = -1,
+                        .renamed = INT_MAX};
+        self.items = arena_grow(arena, self.items, self.n, sizeof item);
+        self.items[self.n++] = item;
     }
-    for (int k = 0; k < alter->actions_n; k++) {
-        const action_t *action = &alter->actions[k];
-        if (action->kind != ACTION_RENAME_COLUMN)
-            continue;
-        /* Renames of one statement are simultaneous: they mean the stored names first. */
-        int column = find_at(&self, action->name, -1);
-        if (column < 0 || self.action[column] >= 0)
-            column = find_at(&self, action->name, k);
-        if (column < 0)
-            continue; /* a column that this statement adds, or none: change finds out */
-        self.action[column] = k;
-        self.target[column] = self.last[column] = action->new_name;
-    }
-    err_t err = make_room(arena, &self, alter);
-    if (!err)
-        make_steps(arena, &self);
-    if (!err)
-        *out = self;
-    return err;
+    plan_stored(&self, alter);
+    err_t err = plan_added(arena, &self, alter);
+    for (int i = 0; i < self.n && !err; i++)
+        for (int k = i + 1; k < self.n && !err; k++)
+            if (!self.items[i].dropped && !self.items[k].dropped &&
+                name_equal(last_name(&self.items[i]), last_name(&self.items[k])))
+                err = has_already(&self, last_name(&self.items[i]));
+    if (err)
+        return err;
+    make_steps(arena, &self);
+    *out = self;
+    return ERR_OK;
 }
 
-/* The parent's columns in REFERENCES parent (...) are the parent's. */
-static int skip_parent(const renames_t *self, arena_t *arena, const tokens_t *tokens, int i, int to)
+/* -- words -------------------------------------------------------------------------------- */
+
+static bool names_column(const tokens_t *tokens, int i, const naming_t *places, int n)
 {
-    if (!token_is(tokens, i, "REFERENCES") || i + 1 >= to || !token_is_name(tokens, i + 1))
-        return i;
-    bool own = name_equal(token_name(arena, tokens, i + 1), self->table->name);
-    if (own || !token_is_sign(tokens, i + 2, '('))
-        return i + 1;
-    int close = tokens_close(tokens, i + 2, to);
-    return close < 0 ? i + 1 : close - 1;
+    for (int k = 0; k < n; k++) {
+        if (i < places[k].from || i >= places[k].to)
+            continue;
+        if (places[k].list)
+            return token_is_name(tokens, i) &&
+                   (i == places[k].from || token_is_sign(tokens, i - 1, ','));
+        return expression_names(tokens, places[k].from, i);
+    }
+    return false;
 }
 
-char *renames_apply(arena_t *arena, const renames_t *self, const tokens_t *tokens, int from, int to,
-                    int action)
+char *renames_words(arena_t *arena, const renames_t *self, const tokens_t *tokens, int from, int to,
+                    int action, const naming_t *places, int places_n)
 {
     buffer_t out = {0};
     int written = token_start(tokens, from);
     for (int i = from; i < to; i++) {
-        int behind = skip_parent(self, arena, tokens, i, to);
-        token_kind_t kind = tokens->items[i].kind;
-        bool name = behind == i && (kind == TOKEN_WORD || kind == TOKEN_QUOTED) &&
-                    !token_is_sign(tokens, i + 1, '(');
-        int column = name ? find_at(self, token_name(arena, tokens, i), action) : -1;
-        i = behind;
-        if (column < 0 || name_equal(name_at(self, column, action), self->last[column]))
+        if (!names_column(tokens, i, places, places_n))
+            continue;
+        char *name = token_name(arena, tokens, i);
+        const char *working = renames_resolve(self, name, action);
+        if (name_equal(name, working))
             continue;
         int start = token_start(tokens, i);
         buffer_add(&out, tokens->text + written, (size_t)(start - written));
-        buffer_add_text(&out, name_quoted(arena, self->last[column]));
+        buffer_add_text(&out, name_quoted(arena, working));
         written = token_stop(tokens, i);
     }
     int stop = to > from ? token_stop(tokens, to - 1) : written;

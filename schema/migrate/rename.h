@@ -1,36 +1,52 @@
-/* rename: which columns of a table change their names in one ALTER TABLE, and in what steps.
+/* rename: which columns of a table change their names in one ALTER TABLE, in what steps, and what a
+ * name means in each of its actions.
  *
- * Lives here: the plan (names may be swapped, or taken over from a column that is dropped) and what
- * a name in each action means. Pure. SQLite itself carries the steps out: its RENAME COLUMN follows
- * the references in indexes, views, triggers and other tables. */
+ * Every column has one working name while the other actions are carried out: its stored name, or
+ * the one ADD gives it. The renames are the last steps, and SQLite's own: its RENAME COLUMN follows
+ * the references in indexes, views, triggers and other tables. Pure. */
 #ifndef STINT_MIGRATE_RENAME_H
 #define STINT_MIGRATE_RENAME_H
 
 #include "schema/migrate/alter.h"
 
 typedef struct {
+    const char *written; /* in the stored text, or by ADD */
+    const char *working;
+    const char *target; /* by RENAME; NULL without */
+    int born, renamed;  /* action numbers; born -1: stored; renamed INT_MAX: never */
+    bool dropped;
+} named_t;
+
+typedef struct {
     const char *from, *to;
 } rename_step_t;
 
 typedef struct {
-    const table_text_t *table; /* as stored */
-    int *action;               /* of each column the action that renames it, -1: none does */
-    const char **target;       /* the name that action gives it */
-    const char **last;         /* its name behind all steps */
+    const char *table;
+    named_t *items; /* the stored columns, then the added ones */
+    int n;
     rename_step_t *steps;
     int steps_n;
 } renames_t;
 
-/* `table` must live as long as `out`. ERR_INVALID: a name would stand twice. */
+/* ERR_INVALID: a name would stand twice. Renames of one statement are simultaneous: two columns may
+ * swap; a name may be taken over from a column that is dropped or renamed. */
 CHECKED err_t renames_plan(arena_t *arena, const table_text_t *table, const alter_t *alter,
                            renames_t *out);
-/* The column that `name` means in action number `action`, by the name it has behind all steps; the
- * name itself if it is no stored column's. */
+/* The working name of the column that `name` means in action number `action`; the name itself if it
+ * is no column's. */
 const char *renames_resolve(const renames_t *self, const char *name, int action);
-/* Tokens [from, to) of an action's text, with the names of columns as they are behind all steps. */
-char *renames_apply(arena_t *arena, const renames_t *self, const tokens_t *tokens, int from, int to,
-                    int action);
-/* The name before all steps, for messages. */
-const char *renames_original(const renames_t *self, const char *name);
+/* The column that action number `action` renames or adds; NULL if it does neither. */
+const named_t *renames_of(const renames_t *self, int action);
+
+/* Where in an action's text columns are named. */
+typedef struct {
+    int from, to;
+    bool list; /* of names (and their order and collation); else an expression */
+} naming_t;
+
+/* Tokens [from, to) of an action's text, with working names at these places. */
+char *renames_words(arena_t *arena, const renames_t *self, const tokens_t *tokens, int from, int to,
+                    int action, const naming_t *places, int places_n);
 
 #endif

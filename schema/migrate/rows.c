@@ -1,15 +1,13 @@
 #include "schema/migrate/rows.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN = 3 };
+enum { SHOWN = 3, SHOWN_BYTES = 100 };
 
 /* -- which row ---------------------------------------------------------------------------- */
 
-/* Of a table WITHOUT ROWID the key says which row it is. */
-static char *label_of(arena_t *arena, const table_text_t *table)
+char *rows_label(arena_t *arena, const table_text_t *table)
 {
     const char *rowid = table_rowid_name(table);
     const part_t *key = table_primary_key(table);
@@ -29,8 +27,8 @@ rows_t rows_stored(session_t *session, arena_t *arena, const change_t *change, c
                     .arena = arena,
                     .change = change,
                     .table = name,
-                    .relation = name_quoted(arena, name),
-                    .label = label_of(arena, &change->old)};
+                    .relation = arena_printf(arena, "main.%s", name_quoted(arena, name)),
+                    .label = rows_label(arena, &change->old)};
 }
 
 /* What a column will hold, said over the old table. */
@@ -39,13 +37,13 @@ static char *value_of(arena_t *arena, const change_t *change, int column)
     const mapping_t *mapping = &change->columns[column];
     const column_t *now = &change->now.columns[column];
     if (mapping->using)
-        return arena_printf(arena, "(%s)", mapping->using);
+        return arena_printf(arena, "(%s\n)", mapping->using);
     if (mapping->old)
         return name_quoted(arena, mapping->old);
     const part_t *value = column_part(now, PART_DEFAULT);
     if (!value)
         return arena_text(arena, "NULL", 4);
-    return arena_printf(arena, "(%s)",
+    return arena_printf(arena, "(%s\n)",
                         tokens_slice(arena, &change->now.tokens, value->inner, value->inner_to));
 }
 
@@ -57,7 +55,8 @@ rows_t rows_to_be(session_t *session, arena_t *arena, const change_t *change, co
     for (int i = 0; i < change->now.columns_n; i++)
         buffer_printf(&sql, ", %s AS %s", value_of(arena, change, i),
                       name_quoted(arena, change->now.columns[i].name));
-    buffer_printf(&sql, " FROM %s)", name_quoted(arena, name));
+    /* Under the table's own name: a condition may say t.a. */
+    buffer_printf(&sql, " FROM %s) AS %s", self.relation, name_quoted(arena, name));
     self.relation = arena_text(arena, (const char *)sql.data, sql.n);
     self.label = "_stint_row";
     buffer_free(&sql);
@@ -66,14 +65,18 @@ rows_t rows_to_be(session_t *session, arena_t *arena, const change_t *change, co
 
 /* -- one query for all: rows that break something ----------------------------------------- */
 
-typedef struct {
-    int64_t n;
-    char *shown; /* " (rowid 1, rowid 2, …)" or "" */
-} offenders_t;
+/* Not in the middle of a letter. */
+static int cut(const char *text, int most)
+{
+    int n = (int)strlen(text);
+    if (n <= most)
+        return n;
+    while (most > 0 && ((unsigned char)text[most] & 0xc0) == 0x80)
+        most--;
+    return most;
+}
 
-/* `detail` is SQL that adds to the label, or NULL. */
-static err_t find_offenders(const rows_t *self, const char *condition, const char *detail,
-                            offenders_t *out)
+err_t rows_find(const rows_t *self, const char *condition, const char *detail, offenders_t *out)
 {
     sqlite3_stmt *statement = NULL;
     buffer_t shown = {0};
@@ -90,9 +93,10 @@ static err_t find_offenders(const rows_t *self, const char *condition, const cha
                               &statement);
     while (!err && row) {
         err = session_next(self->session, &statement, &row);
-        if (!err && row)
-            buffer_printf(&shown, "%s%.100s", shown.n ? ", " : " (",
-                          session_column(self->arena, statement, 0));
+        if (err || !row)
+            break;
+        char *text = session_column(self->arena, statement, 0);
+        buffer_printf(&shown, "%s%.*s", shown.n ? ", " : " (", cut(text, SHOWN_BYTES), text);
     }
     sqlite3_finalize(statement);
     out->shown =
@@ -126,16 +130,16 @@ static err_t check_empty(const rows_t *self, int column)
 static err_t check_not_null(const rows_t *self, const char *column)
 {
     offenders_t found = {0};
-    char *condition = arena_printf(self->arena, "%s IS NULL", name_quoted(self->arena, column));
-    err_t err = find_offenders(self, condition, NULL, &found);
+    char *quoted = name_quoted(self->arena, column);
+    err_t err = rows_find(self, arena_printf(self->arena, "%s IS NULL", quoted), NULL, &found);
     if (err || found.n == 0)
         return err;
     return err_set(ERR_INVALID,
                    "%s.%s: %" PRId64 " row%s NULL%s. Fill %s first: UPDATE %s SET %s = … WHERE %s "
                    "IS NULL",
                    self->table, column, found.n, found.n == 1 ? " is" : "s are", found.shown,
-                   found.n == 1 ? "it" : "them", name_quoted(self->arena, self->table),
-                   name_quoted(self->arena, column), name_quoted(self->arena, column));
+                   found.n == 1 ? "it" : "them", name_quoted(self->arena, self->table), quoted,
+                   quoted);
 }
 
 char *rows_check_sql(const rows_t *self, const part_t *part)
@@ -150,8 +154,7 @@ static err_t check_check(const rows_t *self, const part_t *part)
     offenders_t found = {0};
     const tokens_t *tokens = &self->change->now.tokens;
     char *expression = tokens_slice(self->arena, tokens, part->inner, part->inner_to);
-    err_t err =
-        find_offenders(self, arena_printf(self->arena, "NOT (%s\n)", expression), NULL, &found);
+    err_t err = rows_find(self, arena_printf(self->arena, "NOT (%s\n)", expression), NULL, &found);
     if (err)
         return err_context(err, "%s: CHECK (%.200s)", self->table, expression);
     if (found.n == 0)
@@ -161,45 +164,130 @@ static err_t check_check(const rows_t *self, const part_t *part)
                    part_words(self->arena, tokens, part), found.shown, s(found.n));
 }
 
-static char *column_list(arena_t *arena, const part_t *part, const char *between)
+/* -- twice -------------------------------------------------------------------------------- */
+
+/* The terms of a key or index between tokens, without their order: "a COLLATE NOCASE", "lower(b)".
+ */
+static char **terms_of(arena_t *arena, const tokens_t *tokens, int from, int to, int *n)
+{
+    char **terms = NULL;
+    int depth = 0, start = from;
+    *n = 0;
+    for (int i = from; i <= to; i++) {
+        depth += token_is_sign(tokens, i, '(') - token_is_sign(tokens, i, ')');
+        if (i < to && !(depth == 0 && token_is_sign(tokens, i, ',')))
+            continue;
+        int end = i;
+        while (end > start + 1 &&
+               (token_is(tokens, end - 1, "ASC") || token_is(tokens, end - 1, "DESC") ||
+                token_is(tokens, end - 1, "AUTOINCREMENT")))
+            end--;
+        terms = arena_grow(arena, terms, *n, sizeof *terms);
+        terms[(*n)++] = tokens_slice(arena, tokens, start, end);
+        start = i + 1;
+    }
+    return terms;
+}
+
+static char *joined(arena_t *arena, char **terms, int n, const char *before, const char *between,
+                    const char *behind)
 {
     char *list = arena_text(arena, "", 0);
-    for (int i = 0; i < part->columns_n; i++)
-        list = arena_printf(arena, "%s%s%s", list, i ? between : "",
-                            name_quoted(arena, part->columns[i]));
+    for (int i = 0; i < n; i++)
+        list = arena_printf(arena, "%s%s%s%s%s", list, i ? between : "", before, terms[i], behind);
     return list;
+}
+
+/* Rows that are alike in every term; NULL is like nothing. */
+static err_t find_twins(const rows_t *self, char **terms, int n, const char *where,
+                        offenders_t *out)
+{
+    arena_t *arena = self->arena;
+    rows_t twins = *self;
+    twins.relation = arena_printf(
+        arena,
+        "(SELECT %s AS _stint_row, %s AS _stint_value, count(*) OVER (PARTITION BY %s) AS _stint_n "
+        "FROM %s WHERE %s%s%s%s)",
+        self->label, joined(arena, terms, n, "quote(", " || ', ' || ", ")"),
+        joined(arena, terms, n, "(", ", ", ")"), self->relation,
+        joined(arena, terms, n, "(", " AND ", ") IS NOT NULL"), where ? " AND (" : "",
+        where ? where : "", where ? ")" : "");
+    twins.label = "_stint_row";
+    return rows_find(&twins, "_stint_n > 1", "_stint_value", out);
 }
 
 static err_t check_twice(const rows_t *self, const part_t *part)
 {
-    arena_t *arena = self->arena;
+    int n = 1;
     offenders_t found = {0};
-    char *columns = column_list(arena, part, ", ");
-    char *none_null =
-        arena_printf(arena, "%s IS NOT NULL", column_list(arena, part, " IS NOT NULL AND "));
-    char *twice =
-        arena_printf(arena, "(%s) IN (SELECT %s FROM %s WHERE %s GROUP BY %s HAVING count(*) > 1)",
-                     columns, columns, self->relation, none_null, columns);
-    char *value = arena_printf(arena, "quote(%s)", column_list(arena, part, ") || ', ' || quote("));
-    err_t err = find_offenders(self, twice, value, &found);
+    char *own = name_quoted(self->arena, part->columns[0]), **terms = &own;
+    if (part->inner_to > part->inner)
+        terms = terms_of(self->arena, &self->change->now.tokens, part->inner, part->inner_to, &n);
+    err_t err = find_twins(self, terms, n, NULL, &found);
     if (err || found.n == 0)
         return err;
     return err_set(ERR_INVALID,
                    "%s: %" PRId64 " rows share their values of %s%s. Change or remove what is "
                    "there twice first",
-                   self->table, found.n, part_words(arena, &self->change->now.tokens, part),
+                   self->table, found.n, part_words(self->arena, &self->change->now.tokens, part),
                    found.shown);
 }
 
+/* CREATE UNIQUE INDEX name ON table (terms) [WHERE condition]; nothing is said of another
+ * statement. */
+err_t rows_explain_index(session_t *session, arena_t *arena, const char *sql)
+{
+    tokens_t tokens = tokens_read(arena, sql, strlen(sql));
+    int on = 0, n = 0;
+    if (!token_is(&tokens, 1, "UNIQUE"))
+        return ERR_OK;
+    while (on < tokens.n && !token_is(&tokens, on, "ON"))
+        on++;
+    int close = token_is_sign(&tokens, on + 2, '(') ? tokens_close(&tokens, on + 2, tokens.n) : -1;
+    if (close < 0)
+        return ERR_OK;
+    char *stored = NULL, *name = token_name(arena, &tokens, on + 1);
+    change_t none = {0};
+    err_t err = session_text(
+        session, arena,
+        arena_printf(
+            arena,
+            "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = %s COLLATE NOCASE",
+            text_quoted(arena, name)),
+        &stored);
+    if (err || !stored || table_text_read(arena, stored, &none.old))
+        return err;
+    rows_t rows = rows_stored(session, arena, &none, name);
+    offenders_t found = {0};
+    char **terms = terms_of(arena, &tokens, on + 3, close - 1, &n);
+    char *where = token_is(&tokens, close, "WHERE")
+                      ? tokens_slice(arena, &tokens, close + 1, tokens.n)
+                      : NULL;
+    err = find_twins(&rows, terms, n, where, &found);
+    if (err || found.n == 0)
+        return err;
+    return err_set(ERR_INVALID,
+                   "%s: %" PRId64
+                   " rows share their values of the unique index%s. Change or remove "
+                   "what is there twice first",
+                   name, found.n, found.shown);
+}
+
+/* -- all of them -------------------------------------------------------------------------- */
+
 err_t rows_check_key_nulls(const rows_t *self, const part_t *part)
 {
+    const change_t *change = self->change;
+    const char *alias = "";
+    (void)table_rowid_alias(&change->now, &alias);
     err_t err = ERR_OK;
     for (int i = 0; part->kind == PART_PRIMARY_KEY && i < part->columns_n && !err; i++) {
-        const column_t *column = table_column(&self->change->now, part->columns[i]);
-        const mapping_t *mapping =
-            column ? &self->change->columns[column - self->change->now.columns] : NULL;
+        const column_t *column = table_column(&change->now, part->columns[i]);
+        const mapping_t *mapping = column ? &change->columns[column - change->now.columns] : NULL;
         /* A new column that becomes the rowid gets the rowids. */
-        if (mapping && (mapping->old || mapping->using))
+        bool filled =
+            mapping && !mapping->old && !mapping->using && name_equal(column->name, alias);
+        if (mapping && !filled && !column_part(column, PART_GENERATED))
             err = check_not_null(self, part->columns[i]);
     }
     return err;
@@ -223,118 +311,35 @@ err_t rows_check(const rows_t *self, const need_t *need)
     }
 }
 
-/* -- types -------------------------------------------------------------------------------- */
-
-/* Is the type's name that of a number? Others of numeric affinity (JSON, DATE) hold texts, which
- * must come out letter by letter. */
-static bool names_a_number(const char *type)
+static err_t explain_part(const rows_t *self, const column_t *column, const part_t *part)
 {
-    affinity_t affinity = type_affinity(type);
-    return affinity == AFFINITY_INTEGER || affinity == AFFINITY_REAL || strcasestr(type, "NUM") ||
-           strcasestr(type, "DEC");
+    if (part->kind == PART_NOT_NULL && !column_part(column, PART_GENERATED))
+        return check_not_null(self, column->name);
+    if (part->kind == PART_CHECK)
+        return check_check(self, part);
+    return part->kind == PART_UNIQUE || part->kind == PART_PRIMARY_KEY ? check_twice(self, part)
+                                                                       : ERR_OK;
 }
 
-/* Two tables, row by row: by the rowid, or by the key of a table without. */
-static char *joined(const rows_t *self, const char *copy)
+err_t rows_explain(const rows_t *self)
 {
-    arena_t *arena = self->arena;
-    const table_text_t *old = &self->change->old, *now = &self->change->now;
-    char *from = arena_printf(arena, "%s AS o, %s AS n", self->relation, name_quoted(arena, copy));
-    const part_t *key = table_primary_key(now);
-    if (!old->without_rowid)
-        return arena_printf(arena, "%s WHERE o.%s = n.%s", from,
-                            table_rowid_name(old) ? table_rowid_name(old) : "rowid",
-                            table_rowid_name(now) ? table_rowid_name(now) : "rowid");
-    for (int i = 0; key && i < key->columns_n; i++) {
-        const column_t *column = table_column(now, key->columns[i]);
-        const mapping_t *mapping = &self->change->columns[column - now->columns];
-        from = arena_printf(arena, "%s %s o.%s = n.%s", from, i ? "AND" : "WHERE",
-                            name_quoted(arena, mapping->old ? mapping->old : mapping->name),
-                            name_quoted(arena, mapping->name));
+    const table_text_t *now = &self->change->now;
+    const char *alias = NULL;
+    err_t err = ERR_OK;
+    for (int i = 0; i < now->columns_n && !err; i++) {
+        const column_t *column = &now->columns[i];
+        for (int k = 0; k < column->parts_n && !err; k++)
+            err = explain_part(self, column, &column->parts[k]);
+        if (!err && now->strict && !column_part(column, PART_GENERATED))
+            err = rows_fit(self, i, column_type(self->arena, &now->tokens, column),
+                           "of a STRICT table");
     }
-    return from;
-}
-
-err_t rows_lossless(const rows_t *self, int column, const char *copy)
-{
-    arena_t *arena = self->arena;
-    const table_text_t *now = &self->change->now;
-    const char *type = column_type(arena, &now->tokens, &now->columns[column]);
-    char *o = arena_printf(arena, "o.%s", name_quoted(arena, self->change->columns[column].old));
-    char *n = arena_printf(arena, "n.%s", name_quoted(arena, now->columns[column].name));
-    /* A number out of a text: 007 and +7 were no numbers, or their writer would not have kept the
-     * zero; 1.50 and 1.5 are the same one. */
-    char *text_lost =
-        names_a_number(type)
-            ? arena_printf(arena,
-                           "(%s GLOB '0[0-9]*' OR %s GLOB '-0[0-9]*' OR %s GLOB '+*' OR trim(%s, "
-                           "' ' || char(9, 10, 11, 12, 13)) <> %s)",
-                           o, o, o, o, o)
-            : arena_printf(arena, "CAST(%s AS TEXT) <> CAST(%s AS TEXT)", o, n);
-    char *lost = arena_printf(
-        arena, "(%s IS NOT %s OR (typeof(%s) = 'text' AND typeof(%s) <> 'text' AND %s))", o, n, o,
-        n, text_lost);
-    rows_t both = *self;
-    const char *rowid = table_rowid_name(&self->change->old);
-    both.relation = joined(self, copy);
-    both.label = self->change->old.without_rowid || !rowid
-                     ? "'a row'"
-                     : arena_printf(arena, "'rowid ' || o.%s", rowid);
-    /* The relation has its WHERE already: the condition goes on in it. */
-    both.relation = arena_printf(arena,
-                                 "(SELECT %s AS _stint_row, quote(%s) || ' to ' || quote(%s) "
-                                 "AS _stint_value FROM %s AND %s)",
-                                 both.label, o, n, both.relation, lost);
-    both.label = "_stint_row";
-    offenders_t found = {0};
-    err_t err = find_offenders(&both, "1", "_stint_value", &found);
-    if (err || found.n == 0)
-        return err;
-    return err_set(ERR_INVALID,
-                   "%s.%s: %" PRId64 " value%s would change with the type %s%s. Say how with "
-                   "USING, as in TYPE %s USING CAST(%s AS %s)",
-                   self->table, now->columns[column].name, found.n, s(found.n), type, found.shown,
-                   type, name_quoted(arena, self->change->columns[column].old), type);
-}
-
-err_t rows_strict(const rows_t *self, int column)
-{
-    arena_t *arena = self->arena;
-    const table_text_t *now = &self->change->now;
-    const char *type = column_type(arena, &now->tokens, &now->columns[column]);
-    if (name_equal(type, "ANY") || !*type)
-        return ERR_OK;
-    /* A table that is not STRICT stores what it can: what did not become the type is the offender.
-     */
-    char *scratch = arena_printf(arena, "temp.\"_stint_values\"");
-    const char *stored = name_equal(type, "REAL")   ? "'real'"
-                         : name_equal(type, "TEXT") ? "'text'"
-                         : name_equal(type, "BLOB") ? "'blob'"
-                                                    : "'integer'";
-    rows_t values = *self;
-    values.relation = scratch;
-    values.label = "_stint_row";
-    offenders_t found = {0};
-    err_t err = session_run(
-        self->session,
-        arena_printf(arena, "CREATE TEMP TABLE \"_stint_values\" (_stint_row, v %s)", type));
-    if (!err)
-        err = session_run(self->session,
-                          arena_printf(arena, "INSERT INTO %s SELECT %s, %s FROM %s", scratch,
-                                       self->label, name_quoted(arena, now->columns[column].name),
-                                       self->relation));
-    if (!err)
-        err = find_offenders(&values,
-                             arena_printf(arena, "v IS NOT NULL AND typeof(v) <> %s", stored),
-                             "quote(v)", &found);
-    err_t dropped = session_run(self->session, "DROP TABLE IF EXISTS temp.\"_stint_values\"");
-    if (err || dropped || found.n == 0)
-        return err ? err : dropped;
-    return err_set(ERR_INVALID,
-                   "%s.%s: %" PRId64 " value%s %s of a STRICT table cannot hold%s. Change %s "
-                   "first, or say how with USING",
-                   self->table, now->columns[column].name, found.n, s(found.n), type, found.shown,
-                   found.n == 1 ? "it" : "them");
+    for (int i = 0; i < now->constraints_n && !err; i++)
+        err = explain_part(self, NULL, &now->constraints[i]);
+    if (!err && table_rowid_alias(now, &alias))
+        err = rows_fit(self, (int)(table_column(now, alias) - now->columns), "INTEGER",
+                       "that is a primary key");
+    return err;
 }
 
 /* -- defaults ----------------------------------------------------------------------------- */
@@ -342,9 +347,9 @@ err_t rows_strict(const rows_t *self, int column)
 err_t rows_showing(session_t *session, arena_t *arena, const char *table, const char *column,
                    const char *marker, int64_t *out)
 {
-    return session_number(session,
-                          arena_printf(arena, "SELECT count(*) FROM %s NOT INDEXED WHERE %s IS %s",
-                                       name_quoted(arena, table), name_quoted(arena, column),
-                                       marker),
-                          out);
+    return session_number(
+        session,
+        arena_printf(arena, "SELECT count(*) FROM main.%s NOT INDEXED WHERE %s IS %s",
+                     name_quoted(arena, table), name_quoted(arena, column), marker),
+        out);
 }

@@ -28,6 +28,15 @@ err_t session_error(session_t *self)
     return err_set(code, "%s", sqlite3_errmsg(self->db));
 }
 
+char *session_words(arena_t *arena, const char *said, const char *ours, const char *theirs)
+{
+    const char *at = strstr(said, ours);
+    if (!at)
+        return arena_printf(arena, "%s", said);
+    return arena_printf(arena, "%.*s%s%s", (int)(at - said), said, theirs,
+                        session_words(arena, at + strlen(ours), ours, theirs));
+}
+
 static void trace(session_t *self, const char *sql)
 {
     if (self->options->trace)

@@ -43,6 +43,8 @@ char *session_column(arena_t *arena, sqlite3_stmt *statement, int column);
 /* Would SQLite compile it? Then NULL, else its sentence. */
 char *session_compile(session_t *self, arena_t *arena, const char *sql);
 err_t session_error(session_t *self);
+/* SQLite's words with a name of ours replaced by the one that people know. */
+char *session_words(arena_t *arena, const char *said, const char *ours, const char *theirs);
 
 /* Do double quotes around what is no name mean text? In definitions and in statements. */
 void session_quotes(session_t *self, bool text);

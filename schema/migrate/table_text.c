@@ -408,14 +408,12 @@ const char *table_rowid_name(const table_text_t *self)
     return NULL;
 }
 
-bool table_rowid_alias(const table_text_t *self, const char **column)
+const char *table_integer_key(const table_text_t *self)
 {
     const part_t *key = table_primary_key(self);
-    if (self->without_rowid || !key || key->columns_n != 1)
-        return false;
-    const column_t *only = table_column(self, key->columns[0]);
+    const column_t *only = key && key->columns_n == 1 ? table_column(self, key->columns[0]) : NULL;
     if (!only || only->type_to - only->type_from != 1)
-        return false;
+        return NULL;
     arena_t arena = {0};
     bool integer = name_equal(token_name(&arena, &self->tokens, only->type_from), "INTEGER");
     arena_free(&arena);
@@ -423,10 +421,16 @@ bool table_rowid_alias(const table_text_t *self, const char **column)
     bool inline_key = column_part(only, PART_PRIMARY_KEY) == key;
     for (int i = key->from; inline_key && i < key->to; i++)
         if (token_is(&self->tokens, i, "DESC"))
-            return false;
-    if (integer)
-        *column = only->name;
-    return integer;
+            return NULL;
+    return integer ? only->name : NULL;
+}
+
+bool table_rowid_alias(const table_text_t *self, const char **column)
+{
+    const char *key = self->without_rowid ? NULL : table_integer_key(self);
+    if (key)
+        *column = key;
+    return key != NULL;
 }
 
 static bool contains(const char *type, const char *part)

@@ -101,6 +101,23 @@ START_TEST(test_comments_and_layout_stay_where_nothing_is_touched)
 }
 END_TEST
 
+START_TEST(test_pieces_do_not_grow_together)
+{
+    becomes("CREATE TABLE t (b TEXT DEFAULT'x'NOT NULL)", "ALTER TABLE t ALTER b DROP DEFAULT",
+            "CREATE TABLE t (b TEXT NOT NULL)", "in place");
+    becomes("CREATE TABLE t (b INT CHECK(b>0)NOT NULL)", "ALTER TABLE t DROP CHECK (b > 0)",
+            "CREATE TABLE t (b INT NOT NULL)", "in place");
+    becomes("CREATE TABLE t (b VARCHAR(10)NOT NULL)", "ALTER TABLE t ALTER b TYPE TEXT",
+            "CREATE TABLE t (b TEXT NOT NULL)", "in place");
+    becomes("CREATE TABLE t ([b]NOT NULL)", "ALTER TABLE t ALTER b TYPE BLOB",
+            "CREATE TABLE t ([b] BLOB NOT NULL)", "in place");
+    becomes("CREATE TABLE t (b VARCHAR(10)DEFAULT'x')", "ALTER TABLE t ALTER b SET NOT NULL",
+            "CREATE TABLE t (b VARCHAR(10) NOT NULL DEFAULT'x')", "in place");
+    becomes("CREATE TABLE t (\"b\"CHECK(b<>'z'))", "ALTER TABLE t ALTER b SET DEFAULT 5",
+            "CREATE TABLE t (\"b\" DEFAULT 5 CHECK(b<>'z'))", "in place");
+}
+END_TEST
+
 START_TEST(test_what_leaves_the_rows_as_they_are_is_done_in_place)
 {
     static const char sql[] =
@@ -207,6 +224,16 @@ START_TEST(test_a_column_takes_its_own_constraints_along_and_no_others)
     becomes("CREATE TABLE t (a INT, b INT, CONSTRAINT ck CHECK (a < b))",
             "ALTER TABLE t DROP a, DROP CONSTRAINT ck", "CREATE TABLE t (b INT)", "rebuild");
     refused("CREATE TABLE t (a)", "ALTER TABLE t DROP a", "the only column");
+    becomes("CREATE TABLE t (a INT, b INT, c INT, g AS (a), UNIQUE (a, b))",
+            "ALTER TABLE t DROP a, DROP g, DROP b", "CREATE TABLE t (c INT)", "rebuild");
+    becomes(
+        "CREATE TABLE t (\"desc\" INT, \"text\" INT, nocase INT, a TEXT CHECK (CAST(a AS text) <> "
+        "'' AND a COLLATE nocase > 'b' AND a IS NOT NULL), \"not\" INT)",
+        "ALTER TABLE t DROP \"text\", DROP nocase, DROP \"not\", DROP \"desc\"",
+        "CREATE TABLE t (a TEXT CHECK (CAST(a AS text) <> '' AND a COLLATE nocase > 'b' AND a IS "
+        "NOT "
+        "NULL))",
+        "rebuild");
 }
 END_TEST
 
@@ -238,27 +265,31 @@ END_TEST
 
 START_TEST(test_names_mean_what_they_meant_where_they_stand)
 {
-    change_t change;
-    /* The engine has renamed b to qty when change_make sees the text. */
-    static const char before[] = "CREATE TABLE t (a INT, b INT)";
-    static const char behind[] = "CREATE TABLE t (a INT, \"qty\" INT)";
-    alter_t alter;
-    renames_t renames;
-    table_text_t stored;
-    const char *statement = "ALTER TABLE t ADD CHECK (b > a AND b(1) IS NULL), ALTER b SET DEFAULT "
-                            "3, ADD FOREIGN KEY (b) REFERENCES q (b), RENAME b TO qty, ADD UNIQUE "
-                            "(qty), ALTER b SET NOT NULL";
-    tokens_t tokens = tokens_read(&arena, statement, strlen(statement));
-    ck_ok(alter_read(&arena, &tokens, &alter));
-    ck_ok(table_text_read(&arena, before, &stored));
-    ck_ok(renames_plan(&arena, &stored, &alter, &renames));
-    ck_assert_int_eq(renames.steps_n, 1);
-    ck_ok(change_make(&arena, behind, &alter, &renames, &change));
-    ck_assert_str_eq(
-        change.text,
-        "CREATE TABLE t (a INT, \"qty\" INT NOT NULL DEFAULT 3, CHECK (\"qty\" > a AND "
-        "b(1) IS NULL), FOREIGN KEY (\"qty\") REFERENCES q (b), UNIQUE (qty))");
-    forget();
+    /* Renames are the last steps: until then everything has the names of before. */
+    becomes(
+        "CREATE TABLE t (a INT, b INT)",
+        "ALTER TABLE t ADD CHECK (b > a AND b(1) IS NULL), ALTER b SET DEFAULT 3, ADD FOREIGN KEY "
+        "(b) REFERENCES q (b), RENAME b TO qty, ADD UNIQUE (qty), ALTER b SET NOT NULL, ADD CHECK "
+        "(t.qty > 0 AND CAST(a AS qty) <> 1)",
+        "CREATE TABLE t (a INT, b INT NOT NULL DEFAULT 3, CHECK (b > a AND b(1) IS NULL), FOREIGN "
+        "KEY (b) REFERENCES q (b), UNIQUE (\"b\"), CHECK (t.\"b\" > 0 AND CAST(a AS qty) <> 1))",
+        "rebuild");
+    /* Words that are no columns stay words. */
+    becomes(
+        "CREATE TABLE t (id INT, date TEXT, \"current_date\" TEXT)",
+        "ALTER TABLE t RENAME date TO created, ADD due DATE, ALTER id SET DEFAULT current_date, "
+        "RENAME \"current_date\" TO today, ADD CONSTRAINT created CHECK (created COLLATE created > "
+        "1)",
+        "CREATE TABLE t (id INT DEFAULT current_date, date TEXT, \"current_date\" TEXT, due DATE, "
+        "CONSTRAINT created CHECK (\"date\" COLLATE created > 1))",
+        "in place");
+    /* A name that becomes free in the same statement. */
+    becomes(
+        "CREATE TABLE t (a INT)",
+        "ALTER TABLE t RENAME a TO a_old, ADD a TEXT CHECK (a <> ''), ADD UNIQUE (a, a_old)",
+        "CREATE TABLE t (a INT, \"_stint_added_1\" TEXT CHECK (\"_stint_added_1\" <> ''), UNIQUE "
+        "(\"_stint_added_1\", \"a\"))",
+        "rebuild");
 }
 END_TEST
 
@@ -290,14 +321,14 @@ START_TEST(test_columns_may_swap_their_names_or_take_over_a_dropped_one)
               "a>_stint_renamed_0 b>_stint_renamed_1 _stint_renamed_0>b _stint_renamed_1>a");
     steps_are("CREATE TABLE t (a, b, c)", "ALTER TABLE t RENAME a TO b, RENAME b TO d",
               "a>_stint_renamed_0 b>d _stint_renamed_0>b");
-    steps_are("CREATE TABLE t (a, b, c)", "ALTER TABLE t DROP b, RENAME a TO b",
-              "a>_stint_renamed_0 b>_stint_dropped_1 _stint_renamed_0>b");
+    steps_are("CREATE TABLE t (a, b, c)", "ALTER TABLE t DROP b, RENAME a TO b", "a>b");
     steps_are("CREATE TABLE t (a, b)", "ALTER TABLE t RENAME a TO x, RENAME x TO y", "a>y");
     refused("CREATE TABLE t (a, b)", "ALTER TABLE t RENAME a TO B", "has a column \"B\" already");
     refused("CREATE TABLE t (a, b)", "ALTER TABLE t RENAME z TO y",
             "t has no column \"z\"; it has a, b");
-    becomes("CREATE TABLE t (a)", "ALTER TABLE t ADD b INT, RENAME b TO c",
-            "CREATE TABLE t (a, \"c\" INT)", "in place");
+    steps_are("CREATE TABLE t (a)", "ALTER TABLE t ADD b INT, RENAME b TO c", "b>c");
+    steps_are("CREATE TABLE t (a)", "ALTER TABLE t RENAME a TO b, ADD a INT",
+              "_stint_added_1>_stint_renamed_1 a>b _stint_renamed_1>a");
 }
 END_TEST
 
@@ -328,10 +359,13 @@ START_TEST(test_what_makes_no_sense_is_told)
     refused(sql, "ALTER TABLE t RENAME a", "TO");
     refused(sql, "ALTER TABLE t REBUILD now", "a comma or the end");
     refused(sql, "ALTER TABLE temp.t REBUILD", "only tables of main");
+    refused(sql, "ALTER TABLE t ALTER a TYPE INT USING a), (a", "parentheses do not match");
+    refused(sql, "ALTER TABLE t ADD CHECK (a, RENAME a TO b", "parentheses do not match");
 }
 END_TEST
 
-WORLD_MAIN("change", test_comments_and_layout_stay_where_nothing_is_touched,
+WORLD_MAIN("change", test_pieces_do_not_grow_together,
+           test_comments_and_layout_stay_where_nothing_is_touched,
            test_what_leaves_the_rows_as_they_are_is_done_in_place,
            test_rows_are_asked_what_the_difference_needs_and_nothing_else,
            test_a_column_takes_its_own_constraints_along_and_no_others, test_dropping_by_what_it_is,
