@@ -5,7 +5,7 @@
 
 #include "schema/migrate/rows.h"
 
-enum { SHOWN = 3 };
+enum { SHOWN = 3, UNKNOWN = -1 };
 
 /* -- which there are ---------------------------------------------------------------------- */
 
@@ -333,14 +333,14 @@ err_t key_rows_check(session_t *session, arena_t *arena, const foreign_key_t *ke
 
 static err_t violations(session_t *session, arena_t *arena, const char *table, int64_t *out)
 {
-    /* A key without a parent table is no error of its rows here: keys_compare speaks of those. */
+    /* A key without a parent key is no error of its rows: keys_compare speaks of those. */
     err_t err =
         session_number(session,
                        arena_printf(arena, "SELECT count(*) FROM pragma_foreign_key_check(%s)",
                                     text_quoted(arena, table)),
                        out);
     if (err == ERR_INVALID) { /* foreign key mismatch */
-        *out = 0;
+        *out = UNKNOWN;
         err = ERR_OK;
     }
     return err;
@@ -386,13 +386,13 @@ err_t watches_check(session_t *session, arena_t *arena, const watches_t *self, c
     int64_t all = 0;
     err_t err = self->on ? count_all(session, arena, &now, keys) : ERR_OK;
     for (int i = 0; i < now.n; i++)
-        all += now.items[i].violations_n;
+        all += now.items[i].violations_n > 0 ? now.items[i].violations_n : 0;
     for (int i = 0; i < self->n; i++)
-        all -= self->items[i].violations_n;
+        all -= self->items[i].violations_n > 0 ? self->items[i].violations_n : 0;
     for (int i = 0; i < now.n && !err; i++) {
         int64_t before = 0, n = now.items[i].violations_n;
         bool known = is_watched(self, now.items[i].table, &before);
-        if (n > before && (known || all > 0))
+        if (n > before && before != UNKNOWN && (known || all > 0))
             err = err_set(ERR_INVALID,
                           "%s: %" PRId64 " more row%s than before without a parent (PRAGMA "
                           "foreign_key_check shows them)",

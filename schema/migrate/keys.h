@@ -37,7 +37,7 @@ CHECKED err_t key_rows_check(session_t *session, arena_t *arena, const foreign_k
  * and behind. */
 typedef struct {
     const char *table;
-    int64_t violations_n;
+    int64_t violations_n; /* -1: a key of it has no parent key, nothing can be counted */
 } watch_t;
 
 typedef struct {

@@ -191,6 +191,7 @@ static err_t copy_rows(rebuild_t *self)
 
 /* -- what SQLite keeps beside the rows ---------------------------------------------------- */
 
+/* A name for the old rows of sqlite_sequence while the copy makes its own. */
 static const char waiting[] = "_stint_waiting";
 
 static bool is_autoincrement(const table_text_t *table)
@@ -214,13 +215,20 @@ static err_t sequence_save(rebuild_t *self)
     return self->has_sequence ? sequence_rename(self, self->table->name, waiting) : ERR_OK;
 }
 
+static err_t sequence_delete(rebuild_t *self, const char *name)
+{
+    return run(self, arena_printf(self->arena, "DELETE FROM main.sqlite_sequence WHERE name = %s",
+                                  text_quoted(self->arena, name)));
+}
+
+/* Behind the rows of before if there are any, else as the copy has counted. */
 static err_t sequence_restore(rebuild_t *self)
 {
-    if (!self->has_sequence)
+    if (!is_autoincrement(&self->change->now))
         return ERR_OK;
-    err_t err =
-        run(self, arena_printf(self->arena, "DELETE FROM main.sqlite_sequence WHERE name = %s",
-                               text_quoted(self->arena, self->table->name)));
+    if (!self->has_sequence)
+        return sequence_rename(self, self->copy, self->table->name);
+    err_t err = sequence_delete(self, self->copy);
     return err ? err : sequence_rename(self, waiting, self->table->name);
 }
 
@@ -263,23 +271,21 @@ static err_t move_back(rebuild_t *self, const object_t *object)
                                   text_quoted(self->arena, object->name)));
 }
 
-/* The text as it was written but for the change (RENAME TO has put the name in quotes), and every
- * object where it stood: triggers fire, and dumps are written, in that order. */
-static err_t tidy_schema(rebuild_t *self)
+/* Every object where it stood: triggers fire, and dumps are written, in that order. */
+static err_t move_own_back(rebuild_t *self)
 {
-    err_t err = session_schema_open(self->session);
-    if (!err)
-        err = run(self, arena_printf(self->arena,
-                                     "UPDATE sqlite_schema SET sql = %s WHERE type = "
-                                     "'table' AND name = %s",
-                                     text_quoted(self->arena, self->change->text),
-                                     text_quoted(self->arena, self->table->name)));
-    if (!err)
-        err = move_back(self, self->table);
-    for (int i = 0; i < self->objects->n && !err; i++)
-        if (is_own(self, &self->objects->items[i]))
+    bool any = false;
+    err_t err = ERR_OK;
+    for (int i = 0; i < self->objects->n && !err; i++) {
+        if (!is_own(self, &self->objects->items[i]))
+            continue;
+        if (!any)
+            err = session_schema_open(self->session);
+        any = true;
+        if (!err)
             err = move_back(self, &self->objects->items[i]);
-    err_t closed = session_schema_close(self->session);
+    }
+    err_t closed = any ? session_schema_close(self->session) : ERR_OK;
     return err ? err : closed;
 }
 
@@ -293,6 +299,32 @@ static err_t make_copy(rebuild_t *self)
     return err ? err : copy_rows(self);
 }
 
+/* The copy takes over the name, with the text as it was written but for the change, and the indexes
+ * of its keys follow. Not by RENAME TO: that reads every text of the schema anew, and stops at old
+ * ones which mean text by double quotes. */
+static err_t take_over(rebuild_t *self)
+{
+    arena_t *arena = self->arena;
+    char *copy = text_quoted(arena, self->copy), *name = text_quoted(arena, self->table->name);
+    err_t err = session_schema_open(self->session);
+    if (!err)
+        err = run(self,
+                  arena_printf(arena,
+                               "UPDATE sqlite_schema SET name = 'sqlite_autoindex_' || %s || "
+                               "substr(name, %d), tbl_name = %s WHERE type = 'index' AND "
+                               "tbl_name = %s",
+                               name, (int)(strlen("sqlite_autoindex_") + strlen(self->copy)) + 1,
+                               name, copy));
+    if (!err)
+        err = run(self, arena_printf(arena,
+                                     "UPDATE sqlite_schema SET name = %s, tbl_name = %s, sql = %s, "
+                                     "rowid = %" PRId64 " WHERE type = 'table' AND name = %s",
+                                     name, name, text_quoted(arena, self->change->text),
+                                     self->table->rowid, copy));
+    err_t closed = session_schema_close(self->session);
+    return err ? err : closed;
+}
+
 static err_t replace(rebuild_t *self)
 {
     arena_t *arena = self->arena;
@@ -302,15 +334,8 @@ static err_t replace(rebuild_t *self)
     if (!err)
         err = run(self,
                   arena_printf(arena, "DROP TABLE main.%s", name_quoted(arena, self->table->name)));
-    if (err)
-        return err;
-    /* Only here: references to the table that is gone must stay as they are. */
-    session_legacy_alter(self->session, true);
-    err = run(self,
-              arena_printf(arena, "ALTER TABLE main.%s RENAME TO %s",
-                           name_quoted(arena, self->copy), name_quoted(arena, self->table->name)));
-    session_quotes(self->session, self->session->legacy_quotes);
-    session_legacy_alter(self->session, false);
+    if (!err)
+        err = take_over(self);
     return err ? err
                : statistics_rename(self->session, arena, self->objects, self->copy,
                                    self->table->name);
@@ -336,7 +361,7 @@ err_t rebuild_run(session_t *session, arena_t *arena, const change_t *change,
     if (!err)
         err = make_again(&self);
     if (!err)
-        err = tidy_schema(&self);
+        err = move_own_back(&self);
     if (!err)
         err = sequence_restore(&self);
     if (!err && change->keys_change)

@@ -1,5 +1,6 @@
 /* rebuild: the twelve steps of https://www.sqlite.org/lang_altertable.html#otheralter: a new table,
- * the rows copied, the old one dropped, the new one renamed, indexes and triggers made again.
+ * the rows copied, the old one dropped, the new one given its name, indexes and triggers made
+ * again.
  *
  * Kept beside the rows: rowids, sqlite_sequence, statistics, the place of each object in the
  * schema.

@@ -82,8 +82,8 @@ const part_t *table_primary_key(const table_text_t *self);
 bool table_rowid_alias(const table_text_t *self, const char **column);
 /* A name for the rowid that no column has; NULL if all three are columns. */
 const char *table_rowid_name(const table_text_t *self);
-/* The column of an INTEGER PRIMARY KEY, also of a table WITHOUT ROWID, where it is no rowid; NULL if
- * the key is another. */
+/* The column of an INTEGER PRIMARY KEY, also of a table WITHOUT ROWID, where it is no rowid; NULL
+ * if the key is another. */
 const char *table_integer_key(const table_text_t *self);
 /* The type as written, "" without. */
 char *column_type(arena_t *arena, const tokens_t *tokens, const column_t *column);
