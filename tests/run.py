@@ -15,7 +15,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
 CLOSING = re.compile(r"^(\d+)%: Checks: (\d+), Failures: (\d+), Errors: (\d+)$", re.M)
 QUICK_SEEDS = "40"
-COUNTING = ("tests/model/lease_model.py", "tests/migrate/cases.py")
+COUNTING = ("tests/model/lease_model.py", "tests/migrate/cases.py", "tests/migrate/random_changes.py")
 
 
 def check_programs():

@@ -271,21 +271,17 @@ static err_t move_back(rebuild_t *self, const object_t *object)
                                   text_quoted(self->arena, object->name)));
 }
 
-/* Every object where it stood: triggers fire, and dumps are written, in that order. */
+/* Every object where it stood: triggers fire, and dumps are written, in that order. At the very
+ * end: while the table stands last, what is made again gets numbers behind it, which nobody had. */
 static err_t move_own_back(rebuild_t *self)
 {
-    bool any = false;
-    err_t err = ERR_OK;
-    for (int i = 0; i < self->objects->n && !err; i++) {
-        if (!is_own(self, &self->objects->items[i]))
-            continue;
-        if (!any)
-            err = session_schema_open(self->session);
-        any = true;
-        if (!err)
+    err_t err = session_schema_open(self->session);
+    if (!err)
+        err = move_back(self, self->table);
+    for (int i = 0; i < self->objects->n && !err; i++)
+        if (is_own(self, &self->objects->items[i]))
             err = move_back(self, &self->objects->items[i]);
-    }
-    err_t closed = any ? session_schema_close(self->session) : ERR_OK;
+    err_t closed = session_schema_close(self->session);
     return err ? err : closed;
 }
 
@@ -317,10 +313,9 @@ static err_t take_over(rebuild_t *self)
                                name, copy));
     if (!err)
         err = run(self, arena_printf(arena,
-                                     "UPDATE sqlite_schema SET name = %s, tbl_name = %s, sql = %s, "
-                                     "rowid = %" PRId64 " WHERE type = 'table' AND name = %s",
-                                     name, name, text_quoted(arena, self->change->text),
-                                     self->table->rowid, copy));
+                                     "UPDATE sqlite_schema SET name = %s, tbl_name = %s, sql = %s "
+                                     "WHERE type = 'table' AND name = %s",
+                                     name, name, text_quoted(arena, self->change->text), copy));
     err_t closed = session_schema_close(self->session);
     return err ? err : closed;
 }

@@ -1008,6 +1008,8 @@ def random_trigger(rng, model, name):
         event, row = rng.choice((("INSERT", "NEW."), ("DELETE", "OLD."), ("UPDATE", "OLD.")))
         if way == "log of":
             event, row, trigger.of = "UPDATE", "NEW.", sorted({a.column, b.column})
+            if not {one.id for one in table.writable()} & set(trigger.of):
+                trigger.of = []  # an UPDATE of computed columns alone can never happen
             trigger.when = ["OLD.", a, " IS NOT NEW.", a]
         trigger.moment = "AFTER " + event
         trigger.body = ["INSERT INTO ", T(logs[0].id), " (", C(logs[0].id, what.id), ", ", C(logs[0].id, value.id), ") VALUES ('",
@@ -2457,7 +2459,7 @@ def note(tally, case):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--engine", default=ENGINE)
-    parser.add_argument("--cases", type=int, default=1500)
+    parser.add_argument("--cases", type=int, default=3000)
     parser.add_argument("--seed", default=str(SEED))
     parser.add_argument("--only", type=int)
     parser.add_argument("--keep")

@@ -433,6 +433,199 @@ START_TEST(test_progress_is_told_while_rows_are_copied)
 }
 END_TEST
 
+/* -- what an adversary found --------------------------------------------------------------- */
+
+START_TEST(test_an_integer_key_without_rowids_changes_by_a_rebuild)
+{
+    /* INT and INTEGER PRIMARY KEY number the indexes behind them in another order. */
+    sqlite3 *db =
+        world_open("CREATE TABLE t (a INT PRIMARY KEY, b TEXT UNIQUE) WITHOUT ROWID; INSERT INTO "
+                   "t VALUES (1, 'x'), (2, 'y')");
+    ck_ok(world_run(db, "ALTER TABLE t ALTER a TYPE INTEGER"));
+    ck_rows(db, "PRAGMA integrity_check", "ok");
+    ck_rows(db, "SELECT a FROM t WHERE b = 'y'", "2");
+    sqlite3_close(db);
+    db = world_open(
+        "CREATE TABLE t (id INT PRIMARY KEY, a TEXT); INSERT INTO t VALUES (7, 'x'), (NULL, "
+        "'y')");
+    ck_refused(db, "ALTER TABLE t ALTER id TYPE INTEGER", "t.id: 1 row is NULL (rowid 2)");
+    ck_refused(db, "ALTER TABLE t DROP PRIMARY KEY, ADD k TEXT PRIMARY KEY",
+               "t.k: 2 rows are NULL");
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_digits_are_not_lost_from_texts)
+{
+    static const struct {
+        const char *value, *type;
+        bool fine;
+    } cases[] = {{"'12345678901234567890'", "INTEGER", false},
+                 {"'3.14159265358979323846'", "NUMERIC", false},
+                 {"'1e999'", "REAL", false},
+                 {"'9007199254740993'", "REAL", false},
+                 {"'9223372036854775807'", "INTEGER", true},
+                 {"'-12'", "INTEGER", true},
+                 {"'12.00'", "INTEGER", true},
+                 {"'0.5'", "REAL", true},
+                 {"'0'", "INTEGER", true},
+                 {"'1e5'", "REAL", true},
+                 {"' 5'", "INTEGER", false},
+                 {"'+5'", "INTEGER", false},
+                 {"'five'", "INTEGER", true},
+                 {"x'00'", "INTEGER", true},
+                 {"'123456789012345'", "REAL", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char sql[200];
+        snprintf(sql, sizeof sql, "CREATE TABLE t (a TEXT); INSERT INTO t VALUES (%s)",
+                 cases[i].value);
+        sqlite3 *db = world_open(sql);
+        snprintf(sql, sizeof sql, "ALTER TABLE t ALTER a TYPE %s", cases[i].type);
+        err_t err = world_run(db, sql);
+        ck_assert_msg((err == ERR_OK) == cases[i].fine, "%s to %s: %s", cases[i].value,
+                      cases[i].type, err ? err_text() : "taken");
+        sqlite3_close(db);
+    }
+    /* Whatever becomes of the rowid or the key in the same statement. */
+    sqlite3 *db = world_open("CREATE TABLE t (id INTEGER, b REAL); INSERT INTO t VALUES (11, "
+                             "0.30000000000000004)");
+    ck_refused(db, "ALTER TABLE t ADD PRIMARY KEY (id), ALTER b TYPE TEXT",
+               "t.b: 1 value would change");
+    sqlite3_close(db);
+    db = world_open("CREATE TABLE t (id TEXT PRIMARY KEY); INSERT INTO t VALUES ('2'), ('1')");
+    ck_ok(world_run(db, "ALTER TABLE t ALTER id TYPE INTEGER"));
+    ck_rows(db, "SELECT rowid FROM t", "1|2");
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_children_are_asked_when_a_parents_key_compares_otherwise)
+{
+    sqlite3 *db =
+        world_open("CREATE TABLE p (id INTEGER PRIMARY KEY, k INT UNIQUE NOT NULL); CREATE TABLE "
+                   "c (x INT REFERENCES p); INSERT INTO p VALUES (1, 50); INSERT INTO c VALUES "
+                   "(1)");
+    ck_refused(db, "ALTER TABLE p DROP PRIMARY KEY, ADD PRIMARY KEY (k)",
+               "c: 1 more row than before");
+    sqlite3_close(db);
+    db = world_open(
+        "CREATE TABLE p (k TEXT COLLATE NOCASE PRIMARY KEY); CREATE TABLE c (x REFERENCES p "
+        "(k)); INSERT INTO p VALUES ('Ann'); INSERT INTO c VALUES ('ann')");
+    ck_refused(db, "ALTER TABLE p ALTER k TYPE TEXT COLLATE BINARY", "c: 1 more row than before");
+    sqlite3_close(db);
+    db = world_open(
+        "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (b INT, g INT AS (b * 2) "
+        "STORED REFERENCES p (id)); INSERT INTO p VALUES (2); INSERT INTO c VALUES (1)");
+    ck_refused(db, "ALTER TABLE c ALTER b TYPE INTEGER USING b + 10",
+               "c.g: 1 row has no p (rowid 1 -> 22)");
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_what_is_renamed_on_the_way_is_still_judged_at_the_end)
+{
+    static const char before[] =
+        "CREATE TABLE p (id INTEGER PRIMARY KEY, k INT); CREATE UNIQUE INDEX ux ON "
+        "p (k); CREATE TABLE c (x REFERENCES p (k)); INSERT INTO p VALUES (1, 5); "
+        "INSERT INTO c VALUES (5)";
+    sqlite3 *db = world_open(before);
+    ck_refused(db, "ALTER TABLE p RENAME TO p2; DROP INDEX ux", "c.x still needs its parent");
+    ck_refused(db, "ALTER TABLE c RENAME x TO y; DROP INDEX ux", "c.y still needs its parent");
+    ck_refused(db, "ALTER TABLE c ADD z INT REFERENCES p (id); ALTER TABLE p DROP PRIMARY KEY",
+               "still needs its parent");
+    ck_refused(db, "PRAGMA foreign_keys = OFF; DELETE FROM p; ALTER TABLE c RENAME TO c2",
+               "c2: 1 more row than before");
+    ck_refused(db,
+               "PRAGMA foreign_keys = OFF; ALTER TABLE c ADD z INT DEFAULT 1, ADD FOREIGN KEY (z) "
+               "REFERENCES p (id); UPDATE c SET x = NULL; DELETE FROM p",
+               "c: 1 more row than before");
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_old_texts_and_own_qualifiers_do_not_stop_a_rebuild)
+{
+    sqlite3 *db = world_open(
+        "CREATE TABLE t (a TEXT CHECK (a <> \"zz\"), b INT CHECK (t.b < 100), g AS (a || "
+        "\"x\")); CREATE INDEX i ON t (a) WHERE a <> \"p\"; INSERT INTO t VALUES ('q', "
+        "1); CREATE TABLE o (x)");
+    ck_ok(world_run(
+        db, "ALTER TABLE t ADD c INT FIRST, ADD CHECK (t.c > 0); ALTER TABLE o RENAME x TO y; "
+            "ALTER TABLE t RENAME b TO n; ALTER TABLE o RENAME TO oo"));
+    ck_rows(db, "SELECT g FROM t", "qx");
+    ck_refused(db, "UPDATE t SET n = 200", "CHECK constraint failed");
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_a_new_column_is_checked_as_it_will_be_stored)
+{
+    sqlite3 *db = world_open("CREATE TABLE t (a INT); INSERT INTO t VALUES (1)");
+    ck_ok(world_run(
+        db, "ALTER TABLE t ADD b INTEGER DEFAULT '5' CHECK (b = 5), ADD c REAL DEFAULT 1 CHECK "
+            "(typeof(c) = 'real'), ADD d TEXT COLLATE NOCASE DEFAULT 'A' CHECK (d = 'a'), ADD "
+            "CHECK (a < b)"));
+    ck_refused(db, "ALTER TABLE t ADD e INT DEFAULT 5 CHECK (e < 5)",
+               "t.e: the rows that are there do not "
+               "bear it");
+    ck_refused(db, "ALTER TABLE t ADD e INT DEFAULT 0, ADD CHECK (a < e)",
+               "t: 1 row breaks CHECK (a < e) "
+               "(rowid 1)");
+    ck_ok(world_run(db, "ALTER TABLE t ADD f TEXT DEFAULT TRUE"));
+    ck_rows(db, "SELECT typeof(f) FROM t", "text");
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_a_dropped_column_is_not_caught_by_an_outer_query)
+{
+    sqlite3 *db =
+        world_open("CREATE TABLE t (a INT, b INT); CREATE TABLE o (b INT, z INT); CREATE VIEW v AS "
+                   "SELECT z, (SELECT count(*) FROM t WHERE b = 10) FROM o; CREATE VIEW whole AS "
+                   "SELECT * FROM t");
+    ck_refused(db, "ALTER TABLE t DROP b", "view v still needs it");
+    ck_ok(world_run(db, "DROP VIEW v; ALTER TABLE t DROP b"));
+    ck_rows(db, "SELECT name FROM pragma_table_info('whole')", "a");
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_settings_of_the_script_do_not_blind_the_checks)
+{
+    sqlite3 *db =
+        world_open("CREATE TABLE t (a INT CHECK (a < 5)); INSERT INTO t VALUES (1); CREATE VIEW v "
+                   "AS SELECT a FROM t");
+    ck_refused(db, "PRAGMA ignore_check_constraints = ON; ALTER TABLE t ALTER a TYPE INT USING 9",
+               "t: 1 row breaks CHECK (a < 5)");
+    ck_ok(world_run(db, "PRAGMA legacy_alter_table = ON; ALTER TABLE t RENAME TO u"));
+    ck_rows(db, "SELECT a FROM v", "1");
+    ck_refused(db, "CREATE TEMP TABLE u (a); ALTER TABLE u ADD UNIQUE (a)",
+               "a TEMP object called \"u\"");
+    ck_err(ERR_CORRUPT,
+           world_run(db, "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE "
+                         "TABLE u (' WHERE name = 'u'"));
+    ck_rows(db, "SELECT a FROM v", "1");
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_twins_are_shown_for_indexes_and_collations_too)
+{
+    sqlite3 *db =
+        world_open("CREATE TABLE t (a TEXT, b INT); INSERT INTO t VALUES ('x', 1), ('X', 2), ('y', "
+                   "2)");
+    ck_refused(db, "CREATE UNIQUE INDEX u ON t (lower(a) DESC) WHERE b < 9",
+               "t: 2 rows share their values of the unique index (rowid");
+    ck_refused(db, "ALTER TABLE t ADD UNIQUE (a COLLATE NOCASE)",
+               "t: 2 rows share their values of UNIQUE");
+    ck_ok(world_run(db, "CREATE UNIQUE INDEX u ON t (a)"));
+    ck_refused(db, "ALTER TABLE t ALTER a TYPE TEXT COLLATE NOCASE",
+               "its index u cannot be kept: t: 2 rows "
+               "share");
+    sqlite3_close(db);
+}
+END_TEST
+
 WORLD_MAIN("engine", test_settings_are_the_same_after_success_and_failure,
            test_a_call_inside_a_transaction_is_refused,
            test_statements_prepared_before_work_afterwards,
@@ -451,4 +644,13 @@ WORLD_MAIN("engine", test_settings_are_the_same_after_success_and_failure,
            test_data_statements_obey_foreign_keys_and_drops_lose_no_children,
            test_rows_without_a_parent_are_counted_and_shown, test_a_parent_must_stay_a_parent,
            test_trigger_bodies_and_comments_do_not_end_a_statement,
-           test_progress_is_told_while_rows_are_copied)
+           test_progress_is_told_while_rows_are_copied,
+           test_an_integer_key_without_rowids_changes_by_a_rebuild,
+           test_digits_are_not_lost_from_texts,
+           test_children_are_asked_when_a_parents_key_compares_otherwise,
+           test_what_is_renamed_on_the_way_is_still_judged_at_the_end,
+           test_old_texts_and_own_qualifiers_do_not_stop_a_rebuild,
+           test_a_new_column_is_checked_as_it_will_be_stored,
+           test_a_dropped_column_is_not_caught_by_an_outer_query,
+           test_settings_of_the_script_do_not_blind_the_checks,
+           test_twins_are_shown_for_indexes_and_collations_too)
