@@ -313,7 +313,7 @@ err_t rows_check(const rows_t *self, const need_t *need)
 
 static err_t explain_part(const rows_t *self, const column_t *column, const part_t *part)
 {
-    if (part->kind == PART_NOT_NULL && !column_part(column, PART_GENERATED))
+    if (column && part->kind == PART_NOT_NULL && !column_part(column, PART_GENERATED))
         return check_not_null(self, column->name);
     if (part->kind == PART_CHECK)
         return check_check(self, part);
