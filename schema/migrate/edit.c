@@ -183,11 +183,6 @@ static char *replace_name(arena_t *arena, const tokens_t *tokens, int token, con
                        name_quoted(arena, name));
 }
 
-char *edit_table_name(arena_t *arena, const table_text_t *table, const char *name)
-{
-    return replace_name(arena, &table->tokens, table->name_token, name);
-}
-
 /* From the end, so that what is before stays where it is. */
 char *edit_copy(arena_t *arena, const table_text_t *table, const char *name)
 {

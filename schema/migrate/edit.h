@@ -9,9 +9,8 @@
 
 /* The bytes [from, to) replaced. */
 char *edit_splice(arena_t *arena, const char *text, int from, int to, const char *replacement);
-/* The table under another name (written quoted). */
-char *edit_table_name(arena_t *arena, const table_text_t *table, const char *name);
-/* The same for a copy beside it: conditions that say "table.column" say "column" there. */
+/* The table under another name (written quoted), to stand beside it: conditions that say
+ * "table.column" say "column" there. */
 char *edit_copy(arena_t *arena, const table_text_t *table, const char *name);
 char *edit_column_name(arena_t *arena, const table_text_t *table, int column, const char *name);
 /* A definition before the column of that index; columns_n puts it last. */
