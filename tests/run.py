@@ -15,6 +15,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
 CLOSING = re.compile(r"^(\d+)%: Checks: (\d+), Failures: (\d+), Errors: (\d+)$", re.M)
 QUICK_SEEDS = "40"
+QUICK_FAULT_POINTS = "10"
 COUNTING = ("tests/model/lease_model.py", "tests/migrate/cases.py", "tests/migrate/random_changes.py")
 
 
@@ -45,6 +46,7 @@ def run_check_program(path, quick):
     env = dict(os.environ)
     if quick:
         env.setdefault("STINT_SIM_SEEDS", QUICK_SEEDS)
+        env.setdefault("STINT_FAULT_POINTS", QUICK_FAULT_POINTS)
     code, text, seconds = run([path], 900, env)
     name = os.path.relpath(path, os.path.join(BUILD, "tests"))
     closing = CLOSING.search(text)
