@@ -46,14 +46,13 @@ static err_t needs_a_person(const store_t *self, int64_t version, int64_t newest
                    version, newest, self->directory);
 }
 
-static err_t save(store_t *self, arena_t *arena, const store_options_t *options)
+static err_t save(store_t *self, arena_t *arena, const store_options_t *options, char **backup)
 {
-    char *backup = NULL;
     if (!options->backup)
         return ERR_OK;
-    err_t err = backup_make(self->writer, arena, options->wall_at, &backup);
-    if (!err && backup)
-        log_info("store.backup", "path=\"%s\"", backup);
+    err_t err = backup_make(self->writer, arena, options->wall_at, backup);
+    if (!err && *backup)
+        log_info("store.backup", "path=\"%s\"", *backup);
     return err;
 }
 
@@ -64,13 +63,14 @@ static void tell_notice(void *context, const char *sentence)
 }
 
 static err_t upgrade(store_t *self, arena_t *arena, const migration_files_t *files,
-                     const store_options_t *options, bool tell)
+                     const store_options_t *options, char *backup, bool tell)
 {
     const migrate_options_t how = {
         .lock_timeout_ms = MIGRATE_LOCK_MS, .wall_at = options->wall_at, .notice = tell_notice};
     migrated_t done = {0};
     err_t err =
         history_upgrade(self->writer, arena, files, (target_t){TARGET_HEAD, 0}, &how, &done);
+    backup_settle(self->writer, arena, backup, done.n > 0);
     for (int i = 0; i < done.n && tell; i++)
         log_info("store.migrated", "file=%s", done.items[i]->name);
     return err;
@@ -82,6 +82,7 @@ err_t store_migrate(store_t *self, const store_options_t *options)
     migration_files_t files = {0};
     migration_records_t records = {0};
     int pending = 0;
+    char *backup = NULL;
     err_t err = store_migrations(&arena, &files);
     if (!err)
         err = history_read(self->writer, &arena, &records);
@@ -94,9 +95,9 @@ err_t store_migrate(store_t *self, const store_options_t *options)
     if (!err)
         err = mark_new(self, version);
     if (!err && pending > 0 && version > 0)
-        err = save(self, &arena, options);
+        err = save(self, &arena, options, &backup);
     if (!err && pending > 0)
-        err = upgrade(self, &arena, &files, options, version > 0);
+        err = upgrade(self, &arena, &files, options, backup, version > 0);
     arena_free(&arena);
     if (!err)
         self->version = (int)newest;

@@ -216,6 +216,7 @@ static err_t read_rename(cursor_t *self, action_t *out)
     err_t err = cursor_take_name(self, "the name that changes", &out->name);
     if (!err)
         err = expect(self, "TO");
+    out->new_bare = self->i < self->end && self->tokens->items[self->i].kind == TOKEN_WORD;
     return err ? err : cursor_take_name(self, "the new name", &out->new_name);
 }
 
@@ -301,6 +302,11 @@ err_t alter_read(arena_t *arena, const tokens_t *tokens, alter_t *out)
             break;
         i = self.end + 1;
     }
+    int names = 0;
+    for (int k = 0; k < alter.actions_n; k++)
+        names += alter.actions[k].kind == ACTION_RENAME_TABLE;
+    if (!err && names > 1)
+        err = err_set(ERR_INVALID, "ALTER TABLE: a table gets one new name, not %d", names);
     if (!err)
         *out = alter;
     return err;

@@ -31,6 +31,7 @@ typedef struct {
     bool lenient;   /* IF EXISTS, IF NOT EXISTS */
     char *name;     /* the column, constraint or table it is about */
     char *new_name; /* RENAME */
+    bool new_bare;  /* written without quotes */
     int from,
         to; /* tokens of ADD's definition, of SET DEFAULT's value, of DROP CHECK's expression */
     place_t place;            /* ADD COLUMN */

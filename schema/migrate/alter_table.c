@@ -20,6 +20,7 @@ typedef struct {
     keys_t keys_before;
     watches_t watches;
     const object_t *table;
+    bool absent;
     bool legacy; /* the table's own text needs "text" to mean 'text' */
 } altering_t;
 
@@ -29,7 +30,8 @@ static err_t find_table(altering_t *self, const objects_t *objects)
 {
     const char *name = self->alter.table;
     self->table = objects_find(objects, name);
-    if (!self->table)
+    self->absent = !self->table;
+    if (self->absent)
         return err_set(ERR_INVALID, "there is no table \"%s\"", name);
     if (!object_is(self->table, "table"))
         return err_set(ERR_INVALID, "\"%s\" is %s %s and no table", name,
@@ -43,6 +45,16 @@ static err_t find_table(altering_t *self, const objects_t *objects)
                      "SELECT count(*) FROM sqlite_temp_schema WHERE name = %s COLLATE NOCASE",
                      text_quoted(self->arena, name)),
         &hidden);
+    int64_t shadow = 0;
+    if (!err)
+        err = session_number(self->session,
+                             arena_printf(self->arena,
+                                          "SELECT type = 'shadow' FROM pragma_table_list(%s) WHERE "
+                                          "schema = 'main'",
+                                          text_quoted(self->arena, self->table->name)),
+                             &shadow);
+    if (!err && shadow)
+        return err_set(ERR_INVALID, "%s belongs to a virtual table, which needs it as it is", name);
     if (!err && hidden)
         err = err_set(ERR_INVALID, "a TEMP object called \"%s\" hides the table: drop that first",
                       name);
@@ -79,6 +91,14 @@ static err_t rename_run(altering_t *self, char *sql)
     return err;
 }
 
+/* As the script spells it: without quotes where SQLite needs none. */
+static char *spelled(arena_t *arena, const rename_step_t *step)
+{
+    int n = (int)strlen(step->to);
+    return step->bare && !sqlite3_keyword_check(step->to, n) ? arena_printf(arena, "%s", step->to)
+                                                             : name_quoted(arena, step->to);
+}
+
 /* The last steps: every other action is done under the names of before. */
 static err_t rename_columns(altering_t *self)
 {
@@ -92,7 +112,7 @@ static err_t rename_columns(altering_t *self)
                              arena_printf(self->arena, "ALTER TABLE main.%s RENAME COLUMN %s TO %s",
                                           name_quoted(self->arena, self->table->name),
                                           name_quoted(self->arena, step->from),
-                                          name_quoted(self->arena, step->to)));
+                                          spelled(self->arena, step)));
     }
     return err;
 }
@@ -132,8 +152,10 @@ static char *try_text(altering_t *self, const table_text_t *table, bool quotes)
     session_quotes(session, quotes);
     sqlite3_exec(session->db, "SAVEPOINT _stint_try", NULL, NULL, NULL);
     if (sqlite3_exec(session->db, edit_copy(self->arena, table, name), NULL, NULL, NULL) !=
-        SQLITE_OK)
+        SQLITE_OK) {
+        session_note_failure(session);
         error = session_words(self->arena, sqlite3_errmsg(session->db), name, self->table->name);
+    }
     sqlite3_exec(session->db, "ROLLBACK TO _stint_try; RELEASE _stint_try", NULL, NULL, NULL);
     session_quotes(session, session->legacy_quotes);
     return error;
@@ -159,8 +181,8 @@ static err_t try_checks(altering_t *self)
 static err_t try_change(altering_t *self)
 {
     char *error = try_text(self, &self->change.now, false);
-    if (!error)
-        return ERR_OK;
+    if (!error || self->session->failure)
+        return session_failure(self->session);
     char *old = try_text(self, &self->change.old, false);
     if (old) {
         self->legacy = true;
@@ -300,9 +322,8 @@ static void force_rebuild(altering_t *self)
 /* Settings that a script may have changed with a PRAGMA, and that would make untruths of checks. */
 static err_t settings_reset(session_t *session)
 {
-    err_t err = session_run(session, "PRAGMA ignore_check_constraints = OFF");
     session_legacy_alter(session, false);
-    return err;
+    return session_run(session, "PRAGMA ignore_check_constraints = OFF");
 }
 
 static err_t carry_out_all(altering_t *self)
@@ -319,6 +340,18 @@ static err_t carry_out_all(altering_t *self)
     return err ? err : checkup_compare(self->session, self->arena, &self->before, NULL);
 }
 
+/* Names that only stand in for others are nobody's business. */
+static err_t in_their_words(altering_t *self, err_t err)
+{
+    char *said = arena_printf(self->arena, "%s", err_text());
+    for (int i = 0; i < self->renames.n; i++) {
+        const named_t *item = &self->renames.items[i];
+        if (strcmp(item->working, item->written) != 0)
+            said = session_words(self->arena, said, item->working, item->written);
+    }
+    return err_set(err, "%s", said);
+}
+
 err_t alter_table(session_t *session, const tokens_t *tokens)
 {
     arena_t arena = {0};
@@ -328,10 +361,12 @@ err_t alter_table(session_t *session, const tokens_t *tokens)
         err = alter_read(&arena, tokens, &self.alter);
     if (!err)
         err = prepare(&self);
-    if (err && self.alter.lenient && !self.table)
+    if (err && self.alter.lenient && self.absent)
         err = ERR_OK; /* IF EXISTS */
     else if (!err)
         err = carry_out_all(&self);
+    if (err)
+        err = in_their_words(&self, err);
     arena_free(&arena);
     return err;
 }

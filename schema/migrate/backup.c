@@ -163,7 +163,16 @@ err_t backup_make(sqlite3 *db, arena_t *arena, int64_t wall_at, char **out)
     remove_all(arena, part);
     if (err)
         return err_context(err, "the backup %s", final);
-    keep_last(arena, path);
     *out = final;
     return ERR_OK;
+}
+
+void backup_settle(sqlite3 *db, arena_t *arena, char *backup, bool changed)
+{
+    if (!backup)
+        return;
+    if (changed)
+        keep_last(arena, sqlite3_db_filename(db, "main"));
+    else
+        remove_all(arena, backup);
 }

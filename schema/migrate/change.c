@@ -1,7 +1,6 @@
 /* change: the actions, each an edit of the text. What they amount to is compare.c. */
 #include "schema/migrate/change.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "schema/migrate/change_inside.h"
@@ -70,6 +69,11 @@ char *change_expression(const maker_t *self, int from, int to)
 
 static void add_place(const maker_t *self, naming_t **places, int *n, const part_t *part)
 {
+    bool own = part->parent && name_equal(part->parent, self->renames->table);
+    if (own && part->parent_to > part->parent_from) {
+        *places = arena_grow(self->arena, *places, *n, sizeof **places);
+        (*places)[(*n)++] = (naming_t){part->parent_from, part->parent_to, true};
+    }
     bool expression = part->kind == PART_CHECK || part->kind == PART_GENERATED;
     bool list = part->inner_to > part->inner && part->columns_n > 0;
     if (!expression && !list)
@@ -92,15 +96,33 @@ char *change_definition(const maker_t *self, const action_t *action)
 
 bool change_is_going(const maker_t *self, const char *column_name)
 {
-    for (int i = 0; i < self->alter->actions_n; i++)
-        if (self->alter->actions[i].kind == ACTION_DROP_COLUMN &&
-            name_equal(renames_resolve(self->renames, self->alter->actions[i].name, i),
-                       column_name))
+    for (int i = 0; i < self->alter->actions_n; i++) {
+        const char *dropped = renames_dropped(self->renames, i);
+        if (dropped && name_equal(dropped, column_name))
             return true;
+    }
     return false;
 }
 
 /* -- columns ------------------------------------------------------------------------------ */
+
+/* What existing rows get, whatever becomes of the default further on. A bare word is a text there.
+ */
+static const char *fill_of(const maker_t *self, const tokens_t *tokens, const column_t *column)
+{
+    const part_t *part = column_part(column, PART_DEFAULT);
+    if (!part)
+        return NULL;
+    token_kind_t kind = tokens->items[part->inner].kind;
+    bool word =
+        part->inner_to - part->inner == 1 && !token_is_sign(tokens, part->inner - 1, '(') &&
+        (kind == TOKEN_QUOTED || (kind == TOKEN_WORD && !default_is_constant(tokens, part) &&
+                                  !token_is(tokens, part->inner, "CURRENT_TIME") &&
+                                  !token_is(tokens, part->inner, "CURRENT_DATE") &&
+                                  !token_is(tokens, part->inner, "CURRENT_TIMESTAMP")));
+    return word ? text_quoted(self->arena, token_name(self->arena, tokens, part->inner))
+                : tokens_slice(self->arena, tokens, part->inner, part->inner_to);
+}
 
 static err_t add_column(maker_t *self, const action_t *action)
 {
@@ -120,16 +142,19 @@ static err_t add_column(maker_t *self, const action_t *action)
     if (!err && strcmp(named->working, named->written) != 0)
         err = change_put_text(self, edit_column_name(self->arena, &out->now, at, named->working));
     if (!err)
-        map_insert(self, at, (mapping_t){.name = named->working});
+        map_insert(self, at,
+                   (mapping_t){.name = named->working,
+                               .fill = fill_of(self, &self->alter->tokens, &action->column)});
     return err;
 }
 
 static err_t drop_column(maker_t *self, const action_t *action)
 {
     change_t *out = self->out;
-    int column = change_column_index(self, action->name);
-    if (column < 0)
+    const char *name = renames_dropped(self->renames, self->action);
+    if (!name)
         return action->lenient ? ERR_OK : no_column(self->arena, &out->now, action->name);
+    int column = (int)(table_column(&out->now, name) - out->now.columns);
     if (out->now.columns_n == 1)
         return err_set(ERR_INVALID, "%s.%s is the only column: a table keeps at least one",
                        out->now.name, action->name);
@@ -179,6 +204,13 @@ static err_t set_type(maker_t *self, const action_t *action, int column)
                            arena_printf(self->arena, "COLLATE %s",
                                         name_quoted(self->arena, action->collation)));
     }
+    for (int i = action->using_from; i < action->using_to && !err; i++)
+        if (token_is(&self->alter->tokens, i, "SELECT") &&
+            renames_before(self->renames, self->action))
+            err = err_set(ERR_INVALID,
+                          "%s.%s: USING with a SELECT stands behind a RENAME, and its names could "
+                          "mean either: put it first",
+                          out->now.name, action->name);
     if (!err && action->using_to > action->using_from)
         out->columns[column].using = change_expression(self, action->using_from, action->using_to);
     return err;
@@ -281,8 +313,10 @@ static err_t apply(maker_t *self, const action_t *action)
 static bool can_go_now(const maker_t *self, const action_t *action)
 {
     part_place_t at;
-    if (action->kind == ACTION_DROP_COLUMN)
-        return change_column_index(self, action->name) >= 0;
+    if (action->kind == ACTION_DROP_COLUMN) {
+        const char *name = renames_dropped(self->renames, self->action);
+        return name && table_column(&self->out->now, name);
+    }
     part_match_t match =
         action->kind == ACTION_DROP_CONSTRAINT ? change_same_name : change_same_thing;
     return change_find_parts(self, match, action, &at) > 0;
@@ -334,6 +368,14 @@ err_t change_make(arena_t *arena, const char *sql, const alter_t *alter, const r
         err = pass(&self, drops_column, true);
     if (err)
         return err;
+    for (int i = 0; i < change.now.columns_n; i++) {
+        mapping_t *mapping = &change.columns[i];
+        const char *last = fill_of(&self, &change.now.tokens, &change.now.columns[i]);
+        bool same =
+            mapping->fill && last ? strcmp(mapping->fill, last) == 0 : mapping->fill == last;
+        if (!mapping->old && !mapping->using && !same)
+            mapping->using = mapping->fill ? mapping->fill : "NULL";
+    }
     change_compare(arena, &change, self.rebuild);
     *out = change;
     return ERR_OK;

@@ -3,7 +3,7 @@
  *
  * Lives here: the new text, where each column's values come from, whether the stored rows stay as
  * they are, and the list of needs. Pure. Not here: asking the rows (rows), doing it (in_place,
- * rebuild), what other objects depend on (depends).
+ * rebuild), what other objects depend on (objects).
  * Actions are taken as PostgreSQL takes them: constraints are dropped first, then columns, then the
  * rest in the order written. */
 #ifndef STINT_MIGRATE_CHANGE_H
@@ -15,6 +15,7 @@ typedef struct {
     const char *name;
     const char *old;   /* its name in the stored table; NULL: a new column */
     const char *using; /* the expression that fills it; NULL: the old value, or the default */
+    const char *fill;  /* of a new column the default that ADD gave it, as an expression */
 } mapping_t;
 
 typedef enum {

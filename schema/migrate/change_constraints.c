@@ -13,7 +13,7 @@ int *columns_named(arena_t *arena, const table_text_t *table, const tokens_t *to
     int *found = NULL;
     *n = 0;
     for (int i = from; i < to; i++) {
-        if (!expression_names(tokens, from, i))
+        if (!expression_names(tokens, from, i, table->name))
             continue;
         const column_t *column = table_column(table, token_name(arena, tokens, i));
         int index = column ? (int)(column - table->columns) : -1;

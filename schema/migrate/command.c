@@ -23,7 +23,7 @@ static const option_t globals[] = {
     {"dir", OPTION_TEXT, 0, 0, "DIR",
      "the migrations (also STINT_MIGRATE_DIR; default migrations)"},
     {"lock-timeout", OPTION_TEXT, 0, 0, "SECONDS",
-     "how long to wait for another writer (default 5)"},
+     "how long to wait for other processes (default 5)"},
     {"json", OPTION_FLAG, 0, 0, "", "print a JSON document instead of text"},
     {"help", OPTION_FLAG, 0, 0, "", "help on this command"},
     {0}};
@@ -38,6 +38,10 @@ static const option_t run_options[] = {
 static const option_t change_options[] = {
     {"backup", OPTION_FLAG, 0, 0, "",
      "copy the database first (FILE.backup-TIME, the last 3 kept)"},
+    {"rebuild", OPTION_FLAG, 0, 0, "", "write changed tables anew, even where their rows may stay"},
+    {0}};
+
+static const option_t sql_options[] = {
     {"rebuild", OPTION_FLAG, 0, 0, "", "write changed tables anew, even where their rows may stay"},
     {0}};
 
@@ -57,14 +61,15 @@ static const command_t commands[] = {
     {"history", "", 0, 0, "what has run on this database, and when",
      "stint-migrate --db app.db history", NULL, command_history},
     {"check", "", 0, 0, "is the schema what its history builds? (1: no)",
-     "stint-migrate --db app.db check || echo drift", NULL, command_check},
+     "stint-migrate --db app.db check; test $? = 1 && echo drift", NULL, command_check},
     {"stamp", "N", 1, 1, "say that the database is at version N, running nothing",
      "stint-migrate --db app.db stamp 1", NULL, command_stamp},
     {"new", "NAME", 1, 1, "make the next migration file", "stint-migrate new add_users", NULL,
      command_new},
     {"sql", "[TARGET|FILE.sql]", 0, 1, "print the SQL that would run, changing nothing",
-     "stint-migrate --db app.db sql\nstint-migrate --db app.db sql change.sql", change_options,
-     command_sql},
+     "stint-migrate --db app.db sql\nstint-migrate --db app.db sql +1\nstint-migrate --db app.db "
+     "sql change.sql",
+     sql_options, command_sql},
     {"diff", "A.db B.db", 2, 2, "what differs between two schemas (1: something)",
      "stint-migrate diff test.db production.db", NULL, command_diff},
     {"version", "", 0, 0, "version of this command", "stint-migrate version", NULL,
@@ -129,8 +134,17 @@ static const char *setting(const cli_t *cli, const char *option, const char *var
     return value ? value : given && *given ? given : fallback;
 }
 
+void cli_clear(cli_t *cli)
+{
+    if (cli->progress_shown)
+        fputs("\r\033[K", stderr);
+    cli->progress_shown = false;
+}
+
 int cli_fail(cli_t *cli, err_t err)
 {
+    cli_clear(cli);
+    fflush(stdout); /* what was done stands before what went wrong */
     fprintf(stderr, "stint-migrate: %s\n", err_text());
     if (cli->json) {
         json_t *root =
@@ -147,7 +161,13 @@ static err_t look(cli_t *cli)
 {
     if (sqlite3_exec(cli->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL) == SQLITE_OK)
         return ERR_OK;
-    return err_set(sqlite_err(cli->db), "%s: %s", cli->path, sqlite3_errmsg(cli->db));
+    err_t err = sqlite_err(cli->db);
+    return err == ERR_BUSY
+               ? err_set(err,
+                         "%s is locked by another process: try again, or wait longer with "
+                         "--lock-timeout",
+                         cli->path)
+               : err_set(err, "%s: %s", cli->path, sqlite3_errmsg(cli->db));
 }
 
 err_t cli_open(cli_t *cli, bool write, bool create)
@@ -250,8 +270,7 @@ int migrate_main(int argc, char **argv)
     if (isatty(STDERR_FILENO))
         cli.options.progress = show_progress;
     int exit_code = run(&cli, parsed);
-    if (cli.progress_shown)
-        fputs("\r\033[K", stderr);
+    cli_clear(&cli);
     sqlite3_close(cli.db);
     arena_free(&cli.arena);
     arguments_free(&cli.arguments);

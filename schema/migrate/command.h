@@ -35,6 +35,8 @@ CHECKED err_t cli_open(cli_t *cli, bool write, bool create);
 CHECKED err_t cli_files(cli_t *cli);
 /* --backup. *out NULL: not asked for. */
 CHECKED err_t cli_backup(cli_t *cli, char **out);
+/* Take the line of progress off the terminal, before something is printed. */
+void cli_clear(cli_t *cli);
 /* Say what went wrong and return its exit code. */
 int cli_fail(cli_t *cli, err_t err);
 /* The operand of that number, or the fallback. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "schema/migrate/backup.h"
 #include "schema/migrate/command.h"
 #include "schema/migrate/diff.h"
 #include "schema/migrate/mirror.h"
@@ -29,6 +30,11 @@ static err_t read_script(cli_t *cli, const char *path, char **text, size_t *n)
     return file_read(&cli->arena, strcmp(path, "-") == 0 ? "/dev/stdin" : path, text, n);
 }
 
+static const char *shown(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
 int command_run(cli_t *cli)
 {
     const char *path = cli_operand(cli, 0, "-");
@@ -41,16 +47,18 @@ int command_run(cli_t *cli)
     if (!err)
         err = cli_backup(cli, &backup);
     if (!err)
-        err = migrate_script(cli->db, text, n, path, 1, &cli->options);
+        err = migrate_script(cli->db, text, n, shown(path), 1, &cli->options);
+    cli_clear(cli);
+    backup_settle(cli->db, &cli->arena, backup, !err);
     if (err)
         return cli_fail(cli, err);
     int64_t took_ms = clock_now_ms() - began_ms;
     if (cli->json)
-        return print_json(json_pack("{s:s, s:I, s:o}", "applied", path, "duration_ms",
+        return print_json(json_pack("{s:s, s:I, s:o}", "applied", shown(path), "duration_ms",
                                     (json_int_t)took_ms, "backup", text_or_null(backup)));
     if (backup)
         printf("backup %s\n", backup);
-    printf("applied %s (%" PRId64 " ms)\n", path, took_ms);
+    printf("applied %s (%" PRId64 " ms)\n", shown(path), took_ms);
     return 0;
 }
 
@@ -75,10 +83,12 @@ static err_t version_now(cli_t *cli, int64_t *out)
     return err;
 }
 
-static int tell_migrated(cli_t *cli, const char *verb, const migrated_t *done, const char *backup,
+static int tell_migrated(cli_t *cli, const char *verb, const migrated_t *done, char *backup,
                          err_t err)
 {
-    if (backup && !cli->json)
+    cli_clear(cli);
+    backup_settle(cli->db, &cli->arena, backup, done->n > 0);
+    if (backup && done->n > 0 && !cli->json)
         printf("backup %s\n", backup);
     for (int i = 0; i < done->n && !cli->json; i++)
         printf("%s %s\n", verb, done->items[i]->name);
@@ -122,12 +132,15 @@ int command_downgrade(cli_t *cli)
     target_t target;
     migrated_t done = {0};
     char *backup = NULL;
+    int64_t version = 0;
     err_t err = target_read(cli_operand(cli, 0, "-1"), false, &target);
     if (!err)
         err = cli_files(cli);
     if (!err)
         err = cli_open(cli, true, false);
     if (!err)
+        err = version_now(cli, &version);
+    if (!err && version > 0)
         err = cli_backup(cli, &backup);
     if (!err)
         err = history_downgrade(cli->db, &cli->arena, &cli->files, target, &cli->options, &done);
@@ -135,14 +148,6 @@ int command_downgrade(cli_t *cli)
 }
 
 /* -- status, history ---------------------------------------------------------------------- */
-
-static const migration_record_t *record_of(const migration_records_t *records, int64_t version)
-{
-    for (int i = 0; i < records->n; i++)
-        if (records->items[i].version == version)
-            return &records->items[i];
-    return NULL;
-}
 
 /* One word for a migration; `file` or `record` may be NULL, not both. */
 static const char *state_of(const migration_file_t *file, const migration_record_t *record)
@@ -164,8 +169,10 @@ static void show_state(cli_t *cli, json_t *list, const char *name, const char *s
         json_array_append_new(list, json_pack("{s:I, s:s, s:s, s:o}", "version",
                                               (json_int_t)version, "name", name, "state", state,
                                               "applied_at", text_or_null(record ? at : NULL)));
-    else
+    else if (record)
         printf("%-8s %-40s %s\n", state, name, at);
+    else
+        printf("%-8s %s\n", state, name);
 }
 
 int command_status(cli_t *cli)
@@ -179,16 +186,19 @@ int command_status(cli_t *cli)
     if (err)
         return cli_fail(cli, err);
     json_t *list = json_array();
-    int pending = 0;
-    for (int i = 0; i < records.n; i++)
-        if (!migration_files_find(&cli->files, records.items[i].version))
-            show_state(cli, list, records.items[i].name, "missing", &records.items[i],
-                       records.items[i].version);
-    for (int i = 0; i < cli->files.n; i++) {
-        const migration_file_t *file = &cli->files.items[i];
-        const migration_record_t *record = record_of(&records, file->version);
+    int pending = 0, f = 0, r = 0;
+    while (f < cli->files.n || r < records.n) { /* both by version */
+        const migration_file_t *file = f < cli->files.n ? &cli->files.items[f] : NULL;
+        const migration_record_t *record = r < records.n ? &records.items[r] : NULL;
+        if (file && record && file->version < record->version)
+            record = NULL;
+        else if (file && record && file->version > record->version)
+            file = NULL;
+        f += file != NULL;
+        r += record != NULL;
         pending += !record;
-        show_state(cli, list, file->name, state_of(file, record), record, file->version);
+        show_state(cli, list, file ? file->name : record->name, state_of(file, record), record,
+                   file ? file->version : record->version);
     }
     if (cli->json)
         return print_json(json_pack("{s:I, s:i, s:o}", "version",
@@ -299,12 +309,17 @@ int command_check(cli_t *cli)
         err = cli_open(cli, false, false);
     if (!err)
         err = history_read(cli->db, &cli->arena, &records);
-    if (!err)
-        err = find_drift(cli, &records, &differences);
     if (err)
         return cli_fail(cli, err);
     json_t *files = json_array();
     int bad = tell_files(cli, &records, files);
+    err = find_drift(cli, &records, &differences);
+    if (err && (bad == 0 || cli->json)) {
+        json_decref(files);
+        return cli_fail(cli, err);
+    }
+    if (err)
+        printf("so it is not known what its history builds: %s\n", err_text());
     json_t *list = show_differences(cli, &differences);
     bool clean = bad == 0 && differences.n == 0;
     if (cli->json) {
@@ -414,10 +429,10 @@ static err_t print_planned(cli_t *cli, sqlite3 *mirror, printer_t *printer)
     size_t n = strlen(what);
     migrated_t done = {0};
     target_t target;
-    if (n > 4 && strcmp(what + n - 4, ".sql") == 0) {
+    if (strcmp(what, "-") == 0 || (n > 4 && strcmp(what + n - 4, ".sql") == 0)) {
         char *text = NULL;
         err_t err = read_script(cli, what, &text, &n);
-        return err ? err : migrate_script(mirror, text, n, what, 1, &options);
+        return err ? err : migrate_script(mirror, text, n, shown(what), 1, &options);
     }
     err_t err = target_read(what, true, &target);
     if (!err)

@@ -229,6 +229,9 @@ static void compare_new(comparer_t *self, int i)
     const column_t *now = &self->change->now.columns[i];
     const part_t *generated = column_part(now, PART_GENERATED);
     const part_t *value = column_part(now, PART_DEFAULT);
+    const mapping_t *mapping = &self->change->columns[i];
+    if (mapping->using)
+        rebuild(self, "the rows get other values than the default of the added column");
     if (generated && generated->stored)
         rebuild(self, "a stored generated column is added");
     if (value && !default_is_constant(&self->change->now.tokens, value))
@@ -239,7 +242,8 @@ static void compare_new(comparer_t *self, int i)
     const char *type = column_type(self->arena, &self->change->now.tokens, now);
     if (truth && type_affinity(type) == AFFINITY_TEXT)
         rebuild(self, "TRUE and FALSE are numbers, and the added column holds text");
-    if (column_part(now, PART_NOT_NULL) && !generated && default_is_null(self, now))
+    if (column_part(now, PART_NOT_NULL) && !generated && !mapping->using &&
+        default_is_null(self, now))
         need(self, NEED_EMPTY, i, NULL);
     if (column_part(now, PART_NOT_NULL) && generated)
         need(self, NEED_NOT_NULL, i, NULL);

@@ -62,7 +62,15 @@ static bool inside_case(const tokens_t *tokens, int from, int i)
     return open > 0;
 }
 
-bool expression_names(const tokens_t *tokens, int from, int i)
+static bool is_called(const tokens_t *tokens, int i, const char *name)
+{
+    arena_t arena = {0};
+    bool called = token_is_name(tokens, i) && name_equal(token_name(&arena, tokens, i), name);
+    arena_free(&arena);
+    return called;
+}
+
+bool expression_names(const tokens_t *tokens, int from, int i, const char *table)
 {
     token_kind_t kind = tokens->items[i].kind;
     if ((kind != TOKEN_WORD && kind != TOKEN_QUOTED) || token_is_sign(tokens, i + 1, '(') ||
@@ -72,7 +80,9 @@ bool expression_names(const tokens_t *tokens, int from, int i)
         return false;
     if (is_cast_type(tokens, from, i))
         return false;
-    if (kind == TOKEN_QUOTED || (i > from && token_is_sign(tokens, i - 1, '.')))
+    if (i > from + 1 && token_is_sign(tokens, i - 1, '.'))
+        return is_called(tokens, i - 2, table);
+    if (kind == TOKEN_QUOTED)
         return true;
     if (is_reserved(tokens, i) || (token_is(tokens, i, "END") && inside_case(tokens, from, i)))
         return false;

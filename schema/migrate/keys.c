@@ -106,9 +106,11 @@ static char *parent_words(arena_t *arena, const foreign_key_t *key)
 static void implied_key(const table_text_t *parent, foreign_key_t *key, arena_t *arena)
 {
     const part_t *primary = table_primary_key(parent);
-    if (!primary || primary->columns_n != key->n)
-        key->problem = arena_printf(arena, "%s has no primary key of %d column%s", key->parent,
-                                    key->n, key->n == 1 ? "" : "s");
+    if (!primary)
+        key->problem = arena_printf(arena, "%s has no primary key", key->parent);
+    else if (primary->columns_n != key->n)
+        key->problem = arena_printf(arena, "the primary key of %s has %d columns", key->parent,
+                                    primary->columns_n);
     else
         key->implied = primary->columns;
 }
@@ -379,24 +381,35 @@ err_t watches_begin(session_t *session, arena_t *arena, watches_t *self, const k
     return count_all(session, arena, self, keys);
 }
 
-/* A table may have another name by now: more in all is more, whoever has them. */
+static int64_t counted(const watch_t *watch)
+{
+    return watch->violations_n > 0 ? watch->violations_n : 0;
+}
+
+/* A table may have another name by now: what the tables that are gone had, the new ones may have.
+ */
 err_t watches_check(session_t *session, arena_t *arena, const watches_t *self, const keys_t *keys)
 {
     watches_t now = {.on = true};
-    int64_t all = 0;
+    int64_t inherited = 0, before = 0;
     err_t err = self->on ? count_all(session, arena, &now, keys) : ERR_OK;
-    for (int i = 0; i < now.n; i++)
-        all += now.items[i].violations_n > 0 ? now.items[i].violations_n : 0;
     for (int i = 0; i < self->n; i++)
-        all -= self->items[i].violations_n > 0 ? self->items[i].violations_n : 0;
+        if (!is_watched(&now, self->items[i].table, &before))
+            inherited += counted(&self->items[i]);
     for (int i = 0; i < now.n && !err; i++) {
-        int64_t before = 0, n = now.items[i].violations_n;
-        bool known = is_watched(self, now.items[i].table, &before);
-        if (n > before && before != UNKNOWN && (known || all > 0))
+        int64_t more = counted(&now.items[i]);
+        if (is_watched(self, now.items[i].table, &before))
+            more = before == UNKNOWN ? 0 : more - before;
+        else {
+            int64_t old = more < inherited ? more : inherited;
+            inherited -= old;
+            more -= old;
+        }
+        if (more > 0)
             err = err_set(ERR_INVALID,
                           "%s: %" PRId64 " more row%s than before without a parent (PRAGMA "
                           "foreign_key_check shows them)",
-                          now.items[i].table, n - before, n - before == 1 ? "" : "s");
+                          now.items[i].table, more, more == 1 ? "" : "s");
     }
     return err;
 }

@@ -76,6 +76,13 @@ err_t mirror_of(sqlite3 *db, sqlite3 **out)
         err = history_read(db, &arena, &records);
     if (!err)
         err = copy_records(&to, &arena, &records);
+    /* What is printed of a change made here counts on from the database's own number. */
+    int64_t number = 0;
+    if (!err)
+        err = session_number(&from, "PRAGMA schema_version", &number);
+    if (!err)
+        err = session_run(&to,
+                          arena_printf(&arena, "PRAGMA schema_version = %lld", (long long)number));
     arena_free(&arena);
     if (err)
         sqlite3_close(to.db);

@@ -139,7 +139,7 @@ static err_t examine(session_t *session, arena_t *arena, const object_t *object,
     session_quotes(session, false);
     out->strict = session_compile(session, arena, sql);
     session_quotes(session, session->legacy_quotes);
-    return ERR_OK;
+    return session_failure(session);
 }
 
 err_t checkup_make(session_t *session, arena_t *arena, checkup_t *out)
@@ -170,10 +170,11 @@ bool checkup_needs_quotes(const checkup_t *self)
 
 typedef enum { NAMED_ANYWHERE, NAMED_IN_LIST, NAMED_IN_EXPRESSION } named_where_t;
 
-static bool may_name(const tokens_t *tokens, int from, int i, named_where_t where)
+static bool may_name(const tokens_t *tokens, int from, int i, named_where_t where,
+                     const char *table)
 {
     if (where == NAMED_IN_EXPRESSION)
-        return expression_names(tokens, from, i);
+        return expression_names(tokens, from, i, table);
     return token_is_name(tokens, i) &&
            (where == NAMED_ANYWHERE || i == from || token_is_sign(tokens, i - 1, ','));
 }
@@ -183,7 +184,7 @@ static const char *dropped_named(arena_t *arena, const change_t *change, const t
                                  int from, int to, named_where_t where)
 {
     for (int i = from; i < to; i++) {
-        if (!may_name(tokens, from, i, where))
+        if (!may_name(tokens, from, i, where, change->old.name))
             continue;
         char *name = token_name(arena, tokens, i);
         for (int k = 0; k < change->dropped_n; k++)
@@ -197,7 +198,8 @@ static err_t needed(const change_t *change, const char *column, const object_t *
                     const char *remedy)
 {
     return err_set(ERR_INVALID, "%s.%s cannot be dropped: %s %s still needs it; %s",
-                   change->old.name, column, by->type, by->name, remedy);
+                   change->old.name, column, object_is(by, "table") ? "virtual table" : by->type,
+                   by->name, remedy);
 }
 
 static bool mentions(arena_t *arena, const tokens_t *tokens, int from, const char *name)
@@ -236,8 +238,8 @@ static err_t object_needs(arena_t *arena, const object_t *object, const change_t
 /* What SQLite reads while it compiles a view or trigger. */
 typedef struct {
     const change_t *change;
-    const char *by;     /* the trigger, NULL for a view */
-    const char *column; /* a dropped column that it reads */
+    const char *by; /* the trigger, NULL for a view */
+    bool *read;     /* of each dropped column */
 } reading_t;
 
 static int on_read(void *context, int code, const char *table, const char *column,
@@ -250,7 +252,7 @@ static int on_read(void *context, int code, const char *table, const char *colum
         return SQLITE_OK;
     for (int i = 0; i < self->change->dropped_n; i++)
         if (name_equal(self->change->dropped[i], column))
-            self->column = self->change->dropped[i];
+            self->read[i] = true;
     return SQLITE_OK;
 }
 
@@ -261,7 +263,9 @@ static err_t health_needs(session_t *session, arena_t *arena, const health_t *he
 {
     const object_t *object = health->object;
     bool trigger = object_is(object, "trigger");
-    reading_t reading = {.change = change, .by = trigger ? object->name : NULL};
+    reading_t reading = {.change = change,
+                         .by = trigger ? object->name : NULL,
+                         .read = arena_alloc(arena, (size_t)change->dropped_n)};
     char *sql = arena_printf(arena, "SELECT * FROM %s", name_quoted(arena, object->name));
     tokens_t tokens = tokens_read(arena, object->sql, strlen(object->sql));
     err_t err = trigger ? firing_statement(session, arena, object, &sql) : ERR_OK;
@@ -272,9 +276,11 @@ static err_t health_needs(session_t *session, arena_t *arena, const health_t *he
     (void)session_compile(session, arena, sql);
     sqlite3_set_authorizer(session->db, NULL, NULL);
     session_quotes(session, session->legacy_quotes);
-    bool says = reading.column && (mentions(arena, &tokens, 0, reading.column) ||
-                                   mentions(arena, &tokens, 0, "NATURAL"));
-    return says ? needed(change, reading.column, object, "drop or change that first") : ERR_OK;
+    for (int i = 0; i < change->dropped_n; i++)
+        if (reading.read[i] && (mentions(arena, &tokens, 0, change->dropped[i]) ||
+                                mentions(arena, &tokens, 0, "NATURAL")))
+            return needed(change, change->dropped[i], object, "drop or change that first");
+    return ERR_OK;
 }
 
 err_t checkup_need(session_t *session, arena_t *arena, const checkup_t *before,

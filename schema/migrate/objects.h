@@ -1,7 +1,9 @@
 /* objects: what else stands in the schema, and whether a change would break it.
  *
- * Lives here: reading sqlite_schema, and asking SQLite to compile every view and trigger before and
- * behind a change. Not here: foreign keys (keys), rows (rows). */
+ * Lives here: reading sqlite_schema, asking SQLite to compile every view and trigger before and
+ * behind a change, and who needs a column that goes: indexes, triggers, views (SQLite's authorizer
+ * tells what they read; the connection has none afterwards), virtual tables that name a table. Not
+ * here: foreign keys (keys), rows (rows). */
 #ifndef STINT_MIGRATE_OBJECTS_H
 #define STINT_MIGRATE_OBJECTS_H
 

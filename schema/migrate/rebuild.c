@@ -17,7 +17,8 @@ typedef struct {
     const objects_t *objects;
     const object_t *table;
     bool legacy;
-    char *copy; /* the new table's name until the old one is gone */
+    char *copy;    /* the new table's name until the old one is gone */
+    char *waiting; /* the name of the old rows of sqlite_sequence meanwhile */
     bool has_sequence;
     migrate_progress_t progress;
     int64_t began_ms, told_ms;
@@ -191,9 +192,6 @@ static err_t copy_rows(rebuild_t *self)
 
 /* -- what SQLite keeps beside the rows ---------------------------------------------------- */
 
-/* A name for the old rows of sqlite_sequence while the copy makes its own. */
-static const char waiting[] = "_stint_waiting";
-
 static bool is_autoincrement(const table_text_t *table)
 {
     const part_t *key = table_primary_key(table);
@@ -212,7 +210,7 @@ static err_t sequence_save(rebuild_t *self)
 {
     self->has_sequence =
         is_autoincrement(&self->change->old) && is_autoincrement(&self->change->now);
-    return self->has_sequence ? sequence_rename(self, self->table->name, waiting) : ERR_OK;
+    return self->has_sequence ? sequence_rename(self, self->table->name, self->waiting) : ERR_OK;
 }
 
 static err_t sequence_delete(rebuild_t *self, const char *name)
@@ -229,7 +227,7 @@ static err_t sequence_restore(rebuild_t *self)
     if (!self->has_sequence)
         return sequence_rename(self, self->copy, self->table->name);
     err_t err = sequence_delete(self, self->copy);
-    return err ? err : sequence_rename(self, waiting, self->table->name);
+    return err ? err : sequence_rename(self, self->waiting, self->table->name);
 }
 
 /* -- indexes and triggers ----------------------------------------------------------------- */
@@ -345,7 +343,8 @@ err_t rebuild_run(session_t *session, arena_t *arena, const change_t *change,
                       .objects = objects,
                       .table = table,
                       .legacy = legacy,
-                      .copy = objects_free_name(arena, objects, "_stint_new")};
+                      .copy = objects_free_name(arena, objects, "_stint_new"),
+                      .waiting = objects_free_name(arena, objects, "_stint_waiting")};
     err_t err = ask_first(&self);
     if (!err)
         err = sequence_save(&self);

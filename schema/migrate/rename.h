@@ -2,23 +2,33 @@
  * name means in each of its actions.
  *
  * Every column has one working name while the other actions are carried out: its stored name, or
- * the one ADD gives it. The renames are the last steps, and SQLite's own: its RENAME COLUMN follows
- * the references in indexes, views, triggers and other tables. Pure. */
+ * the one ADD gives it (or, while that is still another column's, one of ours). The renames are the
+ * last steps, and SQLite's own: its RENAME COLUMN follows the references in indexes, views,
+ * triggers and other tables. Pure. */
 #ifndef STINT_MIGRATE_RENAME_H
 #define STINT_MIGRATE_RENAME_H
 
 #include "schema/migrate/alter.h"
 
 typedef struct {
+    int action;
+    const char *target;
+    bool bare; /* written without quotes */
+} renaming_t;
+
+typedef struct {
     const char *written; /* in the stored text, or by ADD */
     const char *working;
-    const char *target; /* by RENAME; NULL without */
-    int born, renamed;  /* action numbers; born -1: stored; renamed INT_MAX: never */
+    int born;            /* the action that adds it; -1: stored */
+    renaming_t *renames; /* in the order of their actions */
+    int renames_n;
     bool dropped;
+    int dropped_by; /* the action, if it is dropped */
 } named_t;
 
 typedef struct {
     const char *from, *to;
+    bool bare; /* `to` was written without quotes */
 } rename_step_t;
 
 typedef struct {
@@ -36,8 +46,12 @@ CHECKED err_t renames_plan(arena_t *arena, const table_text_t *table, const alte
 /* The working name of the column that `name` means in action number `action`; the name itself if it
  * is no column's. */
 const char *renames_resolve(const renames_t *self, const char *name, int action);
+/* The working name of the column that action number `action` drops; NULL if it drops none. */
+const char *renames_dropped(const renames_t *self, int action);
 /* The column that action number `action` renames or adds; NULL if it does neither. */
 const named_t *renames_of(const renames_t *self, int action);
+/* Does a name mean something else in action number `action` than in the stored text? */
+bool renames_before(const renames_t *self, int action);
 
 /* Where in an action's text columns are named. */
 typedef struct {

@@ -38,6 +38,11 @@ static char *value_of(arena_t *arena, const change_t *change, int column)
     const column_t *now = &change->now.columns[column];
     if (mapping->using)
         return arena_printf(arena, "(%s\n)", mapping->using);
+    const part_t *collation = column_part(now, PART_COLLATE);
+    if (mapping->old && collation)
+        return arena_printf(
+            arena, "%s COLLATE %s", name_quoted(arena, mapping->old),
+            name_quoted(arena, token_name(arena, &change->now.tokens, collation->inner)));
     if (mapping->old)
         return name_quoted(arena, mapping->old);
     const part_t *value = column_part(now, PART_DEFAULT);

@@ -102,12 +102,30 @@ err_t session_number(session_t *self, const char *sql, int64_t *out)
     return err;
 }
 
+void session_note_failure(session_t *self)
+{
+    int code = sqlite3_errcode(self->db) & 0xff;
+    err_t err = sqlite_err(self->db);
+    if (code != SQLITE_ERROR && (err != ERR_INTERNAL || code == SQLITE_NOMEM) &&
+        err != ERR_CONFLICT)
+        self->failure = err;
+}
+
+err_t session_failure(const session_t *self)
+{
+    return self->failure
+               ? err_set(self->failure, "%s: nothing was changed", err_title(self->failure))
+               : ERR_OK;
+}
+
 /* Prepared and thrown away: nothing runs, and no statement is left that a later change of the
  * schema would make SQLite compile again. */
 char *session_compile(session_t *self, arena_t *arena, const char *sql)
 {
     sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(self->db, sql, -1, &statement, NULL);
+    if (code != SQLITE_OK)
+        session_note_failure(self);
     sqlite3_finalize(statement);
     return code == SQLITE_OK ? NULL : arena_printf(arena, "%s", sqlite3_errmsg(self->db));
 }
@@ -154,6 +172,8 @@ static void settings_save(session_t *self)
     self->was.writable_schema = config_get(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA);
     if (session_number(self, "PRAGMA busy_timeout", &self->was.busy_ms))
         self->was.busy_ms = 0;
+    if (session_number(self, "PRAGMA ignore_check_constraints", &self->was.ignore_checks))
+        self->was.ignore_checks = 0;
 }
 
 static void settings_restore(session_t *self)
@@ -165,6 +185,9 @@ static void settings_restore(session_t *self)
     config_set(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, self->was.legacy_alter);
     config_set(db, SQLITE_DBCONFIG_WRITABLE_SCHEMA, self->was.writable_schema);
     sqlite3_busy_timeout(db, (int)self->was.busy_ms);
+    const char *checks = self->was.ignore_checks ? "PRAGMA ignore_check_constraints = ON"
+                                                 : "PRAGMA ignore_check_constraints = OFF";
+    sqlite3_exec(db, checks, NULL, NULL, NULL);
 }
 
 /* -- the transaction ---------------------------------------------------------------------- */

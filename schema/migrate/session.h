@@ -16,9 +16,10 @@ typedef struct {
     const migrate_options_t *options;
     bool legacy_quotes; /* an object of this database needs "text" to mean 'text' */
     bool keys_on;       /* the script's own INSERT, UPDATE, DELETE obey foreign keys */
+    err_t failure;      /* a try failed for the machine's sake, not for what was tried */
     struct {
-        int foreign_keys, dqs_ddl, dqs_dml, legacy_alter, writable_schema, trusted;
-        int64_t busy_ms;
+        int foreign_keys, dqs_ddl, dqs_dml, legacy_alter, writable_schema;
+        int64_t busy_ms, ignore_checks;
     } was;
 } session_t;
 
@@ -42,6 +43,9 @@ CHECKED err_t session_next(session_t *self, sqlite3_stmt **statement, bool *row)
 char *session_column(arena_t *arena, sqlite3_stmt *statement, int column);
 /* Would SQLite compile it? Then NULL, else its sentence. */
 char *session_compile(session_t *self, arena_t *arena, const char *sql);
+/* Behind a try that failed: was it full, broken or out of memory? Then session_failure says so. */
+void session_note_failure(session_t *self);
+CHECKED err_t session_failure(const session_t *self);
 err_t session_error(session_t *self);
 /* SQLite's words with a name of ours replaced by the one that people know. */
 char *session_words(arena_t *arena, const char *said, const char *ours, const char *theirs);

@@ -92,10 +92,12 @@ static err_t read_references(cursor_t *self, part_t *part)
         return cursor_near(self, "the name of the parent table");
     part->parent = token_name(self->arena, self->tokens, self->i++);
     if (cursor_at_sign(self, '(')) {
+        part->parent_from = self->i + 1;
         err_t err = names_read(self->arena, self->tokens, self->i, self->end, &part->parent_columns,
                                &part->parent_columns_n, &self->i);
         if (err)
             return err;
+        part->parent_to = self->i - 1;
     }
     take_actions(self);
     take_deferrable(self);

@@ -35,7 +35,8 @@ typedef struct {
     bool autoincrement, stored;
     char *parent; /* of a foreign key */
     char **parent_columns;
-    int parent_columns_n; /* 0: the parent's primary key */
+    int parent_columns_n;       /* 0: the parent's primary key */
+    int parent_from, parent_to; /* tokens of that list */
 } part_t;
 
 typedef struct {

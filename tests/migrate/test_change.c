@@ -323,6 +323,20 @@ START_TEST(test_columns_may_swap_their_names_or_take_over_a_dropped_one)
               "a>_stint_renamed_0 b>d _stint_renamed_0>b");
     steps_are("CREATE TABLE t (a, b, c)", "ALTER TABLE t DROP b, RENAME a TO b", "a>b");
     steps_are("CREATE TABLE t (a, b)", "ALTER TABLE t RENAME a TO x, RENAME x TO y", "a>y");
+    steps_are("CREATE TABLE t (a, b)",
+              "ALTER TABLE t RENAME a TO tmp, RENAME b TO a, RENAME tmp TO b",
+              "a>_stint_renamed_0 b>_stint_renamed_1 _stint_renamed_0>b _stint_renamed_1>a");
+    steps_are("CREATE TABLE t (a, b, c)", "ALTER TABLE t RENAME b TO c, DROP c", "b>c");
+    steps_are("CREATE TABLE t (c, b, a)", "ALTER TABLE t RENAME b TO c, DROP c", "b>c");
+    becomes("CREATE TABLE t (c, b, a)", "ALTER TABLE t RENAME b TO c, DROP c",
+            "CREATE TABLE t (b, a)", "rebuild");
+    becomes("CREATE TABLE t (u INT UNIQUE, v INT UNIQUE)",
+            "ALTER TABLE t RENAME u TO v, RENAME v TO u, ADD FOREIGN KEY (u) REFERENCES t (v)",
+            "CREATE TABLE t (u INT UNIQUE, v INT UNIQUE, FOREIGN KEY (\"v\") REFERENCES t (\"u\"))",
+            "in place");
+    becomes("CREATE TABLE t (a INT)",
+            "ALTER TABLE t RENAME a TO z, ADD b INT CHECK (o.z > 0 AND t.z > b)",
+            "CREATE TABLE t (a INT, b INT CHECK (o.z > 0 AND t.\"a\" > b))", "in place");
     refused("CREATE TABLE t (a, b)", "ALTER TABLE t RENAME a TO B", "has a column \"B\" already");
     refused("CREATE TABLE t (a, b)", "ALTER TABLE t RENAME z TO y",
             "t has no column \"z\"; it has a, b");
@@ -358,6 +372,9 @@ START_TEST(test_what_makes_no_sense_is_told)
     refused(sql, "ALTER TABLE t ALTER g TYPE INT USING 1", "USING makes no sense");
     refused(sql, "ALTER TABLE t RENAME a", "TO");
     refused(sql, "ALTER TABLE t REBUILD now", "a comma or the end");
+    refused(sql, "ALTER TABLE t RENAME TO u, RENAME TO w", "one new name, not 2");
+    refused(sql, "ALTER TABLE t RENAME a TO z, ALTER id TYPE INT USING (SELECT z FROM o)",
+            "USING with a SELECT stands behind a RENAME");
     refused(sql, "ALTER TABLE temp.t REBUILD", "only tables of main");
     refused(sql, "ALTER TABLE t ALTER a TYPE INT USING a), (a", "parentheses do not match");
     refused(sql, "ALTER TABLE t ADD CHECK (a, RENAME a TO b", "parentheses do not match");

@@ -88,7 +88,7 @@ class Command(unittest.TestCase):
 
     def test_a_script_from_standard_input(self):
         self.sql("CREATE TABLE t (a TEXT)")
-        self.assertIn("applied -", self.run_it("run", "-", text="ALTER TABLE t ADD b INT;"))
+        self.assertIn("applied standard input", self.run_it("run", "-", text="ALTER TABLE t ADD b INT;"))
         self.assertEqual([("a",), ("b",)], self.sql("SELECT name FROM pragma_table_info('t')"))
 
     def test_a_read_only_database(self):
@@ -123,6 +123,8 @@ class Command(unittest.TestCase):
         self.run_it("upgrade", "--backup")
         self.assertEqual(1, len([name for name in os.listdir(self.folder) if ".backup-" in name]))
         self.assertIn("nothing to do", self.run_it("upgrade"))
+        self.script("ALTER TABLE t DROP nothing;", "--backup", code=65)
+        self.assertEqual(1, len([name for name in os.listdir(self.folder) if ".backup-" in name]), "a refused run keeps none")
         self.assertIn("is what its history builds", self.run_it("check"))
         self.assertRegex(self.run_it("history"), r"0002_second.sql +\d+ ms  stint \d")
         self.assertIn("undone 0002_second.sql", self.run_it("downgrade"))
@@ -147,6 +149,7 @@ class Command(unittest.TestCase):
         self.assertEqual({"0001_first.sql": "edited", "0002_second.sql": "applied"}, states)
         os.unlink(os.path.join(self.dir, "0002_second.sql"))
         self.assertIn("missing  0002_second.sql", self.run_it("status"))
+        self.assertIn("it has run, and the file is gone", self.run_it("check", code=1))
         self.assertIn("newer than what is known here", self.run_it("upgrade", code=78))
         self.run_it("stamp", "1")
         self.assertEqual(1, json.loads(self.run_it("upgrade", "--json"))["version"])
@@ -173,6 +176,7 @@ class Command(unittest.TestCase):
         self.assertIn("the same schema", self.run_it("diff", self.db, other))
         self.assertEqual(self.sql("SELECT * FROM t"), self.sql("SELECT * FROM t", other))
         self.assertEqual([("ok",)], self.sql("PRAGMA integrity_check", other))
+        self.assertEqual(self.sql("PRAGMA schema_version"), self.sql("PRAGMA schema_version", other), "others must see that it changed")
         self.assertIsInstance(json.loads(self.run_it("sql", "--json", self.write("c.sql", "ALTER TABLE t REBUILD"))), list)
 
     # -- others at work

@@ -15,7 +15,7 @@ static int64_t rootpage(sqlite3 *db, const char *table)
 
 /* -- the connection ------------------------------------------------------------------------ */
 
-static void settings(sqlite3 *db, int out[6])
+static void settings(sqlite3 *db, int out[7])
 {
     static const int options[] = {SQLITE_DBCONFIG_ENABLE_FKEY, SQLITE_DBCONFIG_DQS_DDL,
                                   SQLITE_DBCONFIG_DQS_DML, SQLITE_DBCONFIG_WRITABLE_SCHEMA,
@@ -25,17 +25,21 @@ static void settings(sqlite3 *db, int out[6])
     char *busy = world_text(db, "PRAGMA busy_timeout");
     out[5] = atoi(busy);
     free(busy);
+    char *checks = world_text(db, "PRAGMA ignore_check_constraints");
+    out[6] = atoi(checks);
+    free(checks);
 }
 
 START_TEST(test_settings_are_the_same_after_success_and_failure)
 {
     for (int keys = 0; keys < 2; keys++) {
         sqlite3 *db = world_open("CREATE TABLE t (a INT); INSERT INTO t VALUES (NULL)");
-        int before[6], after[6];
+        int before[7], after[7];
         sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_FKEY, keys, NULL);
         sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, keys, NULL);
         sqlite3_db_config(db, SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, keys, NULL);
         sqlite3_busy_timeout(db, 1234);
+        world_sql(db, keys ? "PRAGMA ignore_check_constraints = ON" : "SELECT 1");
         settings(db, before);
         ck_ok(world_run(db, "ALTER TABLE t REBUILD; ALTER TABLE t RENAME a TO b"));
         settings(db, after);
@@ -609,6 +613,93 @@ START_TEST(test_settings_of_the_script_do_not_blind_the_checks)
 }
 END_TEST
 
+START_TEST(test_rows_get_what_ADD_says_whatever_the_default_becomes)
+{
+    static const char before[] =
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, b INT); INSERT INTO t VALUES (1, 10), "
+        "(2, 20)";
+    static const struct {
+        const char *change, *rows, *fresh;
+    } cases[] = {
+        {"ALTER TABLE t ADD s TEXT DEFAULT 'old', ALTER s SET DEFAULT 'now'", "old|old", "now"},
+        {"ALTER TABLE t ADD s TEXT NOT NULL DEFAULT 'old', ALTER s DROP DEFAULT, ALTER s DROP NOT "
+         "NULL",
+         "old|old", "NULL"},
+        {"ALTER TABLE t ADD s TEXT, ALTER s SET DEFAULT 'now'", "NULL|NULL", "now"},
+        {"ALTER TABLE t ADD s INT, ALTER s TYPE INT USING b + 1", "11|21", "NULL"},
+        {"ALTER TABLE t ADD s TEXT DEFAULT word, ALTER s SET DEFAULT 'now'", "word|word", "now"},
+        {"ALTER TABLE t ADD s TEXT DEFAULT 'old', RENAME s TO u, RENAME b TO s, RENAME u TO b, "
+         "RENAME s TO "
+         "n, RENAME b TO s",
+         "old|old", "old"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int forced = 0; forced < 2; forced++) {
+            sqlite3 *db = world_open(before);
+            ck_ok(forced ? world_rebuild(db, cases[i].change) : world_run(db, cases[i].change));
+            ck_rows(db, "SELECT s FROM t", cases[i].rows);
+            world_sql(db, "INSERT INTO t (id) VALUES (9)");
+            ck_rows(db, "SELECT s FROM t WHERE id = 9", cases[i].fresh);
+            sqlite3_close(db);
+        }
+}
+END_TEST
+
+START_TEST(test_names_of_ours_are_not_told_and_theirs_are_spelled_as_written)
+{
+    sqlite3 *db = world_open(
+        "CREATE TABLE t (a INT, b INT); INSERT INTO t VALUES (1, 1), (1, 2); CREATE INDEX "
+        "ia ON t (a)");
+    ck_refused(db, "ALTER TABLE t RENAME b TO d, ADD b INT NOT NULL",
+               "t.b: NOT NULL without a DEFAULT");
+    ck_refused(db, "ALTER TABLE t RENAME b TO d, ADD b INT UNIQUE DEFAULT 1", "UNIQUE (b) (rowid");
+    ck_ok(world_run(db, "ALTER TABLE t RENAME a TO plain, RENAME b TO \"quoted\""));
+    ck_rows(db, "SELECT sql FROM sqlite_schema",
+            "CREATE TABLE t (plain INT, \"quoted\" INT)|CREATE INDEX ia ON t (plain)");
+    ck_ok(world_run(db, "ALTER TABLE t RENAME plain TO order"));
+    ck_rows(db, "SELECT \"order\" FROM t", "1|1");
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_several_dropped_columns_are_each_asked_for)
+{
+    sqlite3 *db = world_open(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b, c); CREATE TABLE u (a, x); CREATE VIEW "
+        "v AS SELECT (SELECT a FROM t) AS k, w.* FROM u, t w");
+    ck_refused(db, "ALTER TABLE t DROP a, DROP b", "t.a cannot be dropped: view v still needs it");
+    ck_refused(db, "ALTER TABLE t DROP b, DROP a", "t.a cannot be dropped: view v still needs it");
+    ck_ok(world_run(db, "ALTER TABLE t DROP b, DROP c"));
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_new_orphans_are_seen_in_new_tables_too)
+{
+    sqlite3 *db = world_open(
+        "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (x REFERENCES p); INSERT "
+        "INTO c VALUES (5)");
+    ck_refused(
+        db,
+        "PRAGMA foreign_keys = OFF; DELETE FROM c; CREATE TABLE d (y REFERENCES p); INSERT INTO d "
+        "VALUES (77)",
+        "d: 1 more row than before");
+    ck_refused(db,
+               "PRAGMA foreign_keys = OFF; ALTER TABLE c RENAME TO d; INSERT INTO d VALUES (77)",
+               "d: 1 more row than before");
+    ck_ok(world_run(db, "PRAGMA foreign_keys = OFF; ALTER TABLE c RENAME TO d; DELETE FROM p"));
+    sqlite3_close(db);
+}
+END_TEST
+
+START_TEST(test_shadow_tables_are_left_to_their_owners)
+{
+    sqlite3 *db = world_open("CREATE VIRTUAL TABLE f USING fts5(a)");
+    ck_refused(db, "ALTER TABLE f_data ADD x", "f_data belongs to a virtual table");
+    ck_ok(world_run(db, "ALTER TABLE IF EXISTS nobody ADD x INT"));
+    sqlite3_close(db);
+}
+END_TEST
+
 START_TEST(test_twins_are_shown_for_indexes_and_collations_too)
 {
     sqlite3 *db =
@@ -653,4 +744,8 @@ WORLD_MAIN("engine", test_settings_are_the_same_after_success_and_failure,
            test_a_new_column_is_checked_as_it_will_be_stored,
            test_a_dropped_column_is_not_caught_by_an_outer_query,
            test_settings_of_the_script_do_not_blind_the_checks,
+           test_rows_get_what_ADD_says_whatever_the_default_becomes,
+           test_names_of_ours_are_not_told_and_theirs_are_spelled_as_written,
+           test_several_dropped_columns_are_each_asked_for,
+           test_new_orphans_are_seen_in_new_tables_too, test_shadow_tables_are_left_to_their_owners,
            test_twins_are_shown_for_indexes_and_collations_too)

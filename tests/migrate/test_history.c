@@ -307,7 +307,13 @@ START_TEST(test_backups_are_whole_and_the_last_three_are_kept)
     for (int i = 0; i < 5; i++) {
         world_sql(db, "UPDATE t SET a = a + 1");
         ck_ok(backup_make(db, &arena, 1790000000000 + i * 1000, &last));
+        backup_settle(db, &arena, last, true);
     }
+    /* One made for a change that did not come goes, and pushes no other out. */
+    char *unused = NULL;
+    ck_ok(backup_make(db, &arena, 1790000099000, &unused));
+    backup_settle(db, &arena, unused, false);
+    ck_assert_int_ne(access(unused, F_OK), 0);
     ck_assert_ptr_nonnull(strstr(last, "app.db.backup-20260921T"));
     ck_assert_int_eq(sqlite3_open(last, &copy), SQLITE_OK);
     ck_rows(copy, "SELECT a FROM t", "6");
