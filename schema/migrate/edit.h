@@ -12,6 +12,7 @@ char *edit_splice(arena_t *arena, const char *text, int from, int to, const char
 /* The table under another name (written quoted), to stand beside it: conditions that say
  * "table.column" say "column" there. */
 char *edit_copy(arena_t *arena, const table_text_t *table, const char *name);
+/* One column under another name (written quoted), nothing that refers to it. */
 char *edit_column_name(arena_t *arena, const table_text_t *table, int column, const char *name);
 /* A definition before the column of that index; columns_n puts it last. */
 char *edit_add_column(arena_t *arena, const table_text_t *table, int before,

@@ -6,7 +6,8 @@
  * A change is made true natively where SQLite can do that faithfully (RENAME, a plain ADD COLUMN),
  * by an edit of the stored CREATE TABLE text where the stored rows stay as they are, else by the
  * rebuild of https://www.sqlite.org/lang_altertable.html#otheralter. The settings of the connection
- * are the same after every call, whatever its outcome. */
+ * are the same after every call, whatever its outcome (but it has no authorizer then, and what a
+ * script sets by other PRAGMAs stays set). Scripts are below 1 GiB. */
 #ifndef STINT_MIGRATE_MIGRATE_H
 #define STINT_MIGRATE_MIGRATE_H
 
