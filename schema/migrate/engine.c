@@ -6,6 +6,8 @@
 #include "schema/migrate/rows.h"
 #include "schema/migrate/script.h"
 
+enum { SCRIPT_BYTES_MAX = 1 << 30 };
+
 /* -- beginning and end -------------------------------------------------------------------- */
 
 static err_t look(engine_t *self)
@@ -219,7 +221,9 @@ err_t engine_run(engine_t *self, const char *text, size_t n, const char *where, 
     err_t err = memchr(text, '\0', n)
                     ? err_set(ERR_INVALID, "%s: it has a NUL byte: that is no SQL text", where)
                     : ERR_OK;
-    script_t script = script_open(&arena, text, n, first_line);
+    if (!err && n >= SCRIPT_BYTES_MAX)
+        err = err_set(ERR_TOO_LARGE, "%s is over 1 GiB: that is no script", where);
+    script_t script = script_open(&arena, text, err ? 0 : n, first_line);
     script_statement_t statement;
     while (!err && script_next(&script, &statement)) {
         err = run_statement(self, &statement);
