@@ -256,6 +256,12 @@ static int on_read(void *context, int code, const char *table, const char *colum
     return SQLITE_OK;
 }
 
+/* Without such a column the same word means the rowid: nothing breaks, and everything changes. */
+static bool is_rowid_word(const char *name)
+{
+    return name_equal(name, "rowid") || name_equal(name, "_rowid_") || name_equal(name, "oid");
+}
+
 /* One that only says SELECT * goes on without the column; one that names it would break, or mean
  * another table's column of that name from now on. */
 static err_t health_needs(session_t *session, arena_t *arena, const health_t *health,
@@ -276,6 +282,9 @@ static err_t health_needs(session_t *session, arena_t *arena, const health_t *he
     (void)session_compile(session, arena, sql);
     sqlite3_set_authorizer(session->db, NULL, NULL);
     session_quotes(session, session->legacy_quotes);
+    for (int i = 0; i < change->dropped_n; i++)
+        if (is_rowid_word(change->dropped[i]) && mentions(arena, &tokens, 0, change->old.name))
+            reading.read[i] = true;
     for (int i = 0; i < change->dropped_n; i++)
         if (reading.read[i] && (mentions(arena, &tokens, 0, change->dropped[i]) ||
                                 mentions(arena, &tokens, 0, "NATURAL")))

@@ -670,6 +670,12 @@ START_TEST(test_several_dropped_columns_are_each_asked_for)
     ck_refused(db, "ALTER TABLE t DROP b, DROP a", "t.a cannot be dropped: view v still needs it");
     ck_ok(world_run(db, "ALTER TABLE t DROP b, DROP c"));
     sqlite3_close(db);
+    /* The word goes on to mean something: the rowid. */
+    db = world_open(
+        "CREATE TABLE t (a, rowid); CREATE TABLE u (x); CREATE TRIGGER tr AFTER INSERT ON u BEGIN "
+        "INSERT INTO t (a, rowid) VALUES ('x', new.x); END");
+    ck_refused(db, "ALTER TABLE t DROP rowid", "trigger tr still needs it");
+    sqlite3_close(db);
 }
 END_TEST
 
