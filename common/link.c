@@ -1,8 +1,10 @@
 #include "common/link.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <zmq.h>
 
 #include "common/buffer.h"
@@ -12,11 +14,13 @@ enum {
     COPY_MAX = 1024, /* below this a copy is cheaper than libzmq's bookkeeping for foreign memory */
     GARBAGE_TURN = 64, /* garbage skipped in one call, so that a flood of it cannot hold the loop */
     ENDPOINT_MAX = 512,
+    ZAP_ENFORCE_DOMAIN = 93, /* in the library, and in zmq.h among the drafts only */
 };
 
 struct link {
     void *socket;
-    bool router;
+    void *handshakes; /* a monitor's other end, or NULL */
+    bool router, curve;
     uint64_t garbage_n;
     char endpoint[ENDPOINT_MAX];
 };
@@ -25,7 +29,12 @@ static void *the_context;
 
 bool link_id_equal(const link_id_t *a, const link_id_t *b)
 {
-    return a->n == b->n && memcmp(a->bytes, b->bytes, a->n) == 0;
+    return a->n == b->n && memcmp(a->bytes, b->bytes, a->n) == 0 && strcmp(a->key, b->key) == 0;
+}
+
+void link_curve_clear(link_curve_t *self)
+{
+    explicit_bzero(self, sizeof *self);
 }
 
 void *link_context(void)
@@ -80,19 +89,91 @@ static void set_profile(void *socket, bool router)
     }
 }
 
-static link_t *open_socket(bool router)
+static void set_text(void *socket, int option, const char *value)
+{
+    int rc = zmq_setsockopt(socket, option, value, strlen(value));
+    INVARIANT(rc == 0);
+}
+
+static void set_key(void *socket, int option, const char *key)
+{
+    int rc = zmq_setsockopt(socket, option, key, LINK_KEY_N + 1);
+    INVARIANT(rc == 0);
+}
+
+static void set_curve(void *socket, const link_curve_t *curve, const char *domain)
+{
+    set_key(socket, ZMQ_CURVE_PUBLICKEY, curve->public_key);
+    set_key(socket, ZMQ_CURVE_SECRETKEY, curve->secret_key);
+    if (!domain) {
+        set_key(socket, ZMQ_CURVE_SERVERKEY, curve->server_key);
+        return;
+    }
+    set_int(socket, ZMQ_CURVE_SERVER, 1);
+    set_text(socket, ZMQ_ZAP_DOMAIN, domain);
+    /* Without this libzmq admits everybody when nobody answers its questions. */
+    set_int(socket, ZAP_ENFORCE_DOMAIN, 1);
+}
+
+/* -- handshakes
+ * ---------------------------------------------------------------------------------------- */
+
+static void watch_handshakes(link_t *self)
+{
+    static unsigned made_n;
+    char endpoint[64];
+    snprintf(endpoint, sizeof endpoint, "inproc://handshakes.%u", made_n++);
+    int rc = zmq_socket_monitor(
+        self->socket, endpoint,
+        ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+            ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
+    INVARIANT(rc == 0);
+    self->handshakes = zmq_socket(link_context(), ZMQ_PAIR);
+    INVARIANT(self->handshakes);
+    set_int(self->handshakes, ZMQ_LINGER, 0);
+    rc = zmq_connect(self->handshakes, endpoint);
+    INVARIANT(rc == 0);
+}
+
+void *link_handshakes(const link_t *self)
+{
+    return self->handshakes;
+}
+
+link_news_t link_handshake_news(link_t *self)
+{
+    enum { EVENT_N = 6 }; /* kind, u16; value, u32; then a frame with the endpoint */
+    link_news_t news = LINK_NOTHING;
+    uint8_t event[16], endpoint[1];
+    while (zmq_recv(self->handshakes, event, sizeof event, ZMQ_DONTWAIT) == EVENT_N) {
+        uint16_t kind;
+        memcpy(&kind, event, sizeof kind);
+        zmq_recv(self->handshakes, endpoint, sizeof endpoint, ZMQ_DONTWAIT);
+        news = kind == ZMQ_EVENT_HANDSHAKE_SUCCEEDED ? LINK_ADMITTED : LINK_REFUSED;
+    }
+    return news;
+}
+
+/* -- opening
+ * -------------------------------------------------------------------------------------------- */
+
+/* `domain` only of a ROUTER. */
+static link_t *open_socket(bool router, const link_curve_t *curve, const char *domain)
 {
     link_t *self = mem_zero(sizeof *self);
     self->router = router;
+    self->curve = curve != NULL;
     self->socket = zmq_socket(link_context(), router ? ZMQ_ROUTER : ZMQ_DEALER);
     INVARIANT(self->socket);
     set_profile(self->socket, router);
+    if (curve) {
+        set_curve(self->socket, curve, domain);
+    }
     return self;
 }
 
-err_t link_connect(link_t **out, const char *endpoint)
+static err_t connect_to(link_t **out, link_t *self, const char *endpoint)
 {
-    link_t *self = open_socket(false);
     if (zmq_connect(self->socket, endpoint) != 0) {
         int problem = errno;
         link_destroy(&self);
@@ -103,9 +184,27 @@ err_t link_connect(link_t **out, const char *endpoint)
     return ERR_OK;
 }
 
+err_t link_connect(link_t **out, const char *endpoint)
+{
+    return connect_to(out, open_socket(false, NULL, NULL), endpoint);
+}
+
+err_t link_connect_curve(link_t **out, const char *endpoint, const link_curve_t *curve)
+{
+    link_t *self = open_socket(false, curve, NULL);
+    watch_handshakes(self);
+    return connect_to(out, self, endpoint);
+}
+
 err_t link_bind(link_t **out, const char *endpoint)
 {
-    link_t *self = open_socket(true);
+    return link_bind_curve(out, endpoint, NULL, NULL);
+}
+
+err_t link_bind_curve(link_t **out, const char *endpoint, const link_curve_t *curve,
+                      const char *domain)
+{
+    link_t *self = open_socket(true, curve, domain);
     if (zmq_bind(self->socket, endpoint) != 0) {
         int problem = errno;
         link_destroy(&self);
@@ -122,9 +221,21 @@ err_t link_bind(link_t **out, const char *endpoint)
     return ERR_OK;
 }
 
+void link_reconnect(link_t *self)
+{
+    INVARIANT(!self->router);
+    zmq_disconnect(self->socket, self->endpoint);
+    int rc = zmq_connect(self->socket, self->endpoint);
+    INVARIANT(rc == 0); /* it was a good endpoint before */
+}
+
 void link_destroy(link_t **self)
 {
     if (*self) {
+        if ((*self)->handshakes) {
+            zmq_socket_monitor((*self)->socket, NULL, 0);
+            zmq_close((*self)->handshakes);
+        }
         zmq_close((*self)->socket);
         free(*self);
         *self = NULL;
@@ -144,6 +255,14 @@ const char *link_endpoint(const link_t *self)
 uint64_t link_garbage_n(const link_t *self)
 {
     return self->garbage_n;
+}
+
+void link_cut(const link_id_t *id)
+{
+    if (id->fd > 0) {
+        /* At worst the number is another connection's by now, which then connects anew. */
+        shutdown(id->fd, SHUT_RDWR);
+    }
 }
 
 /* -- sending
@@ -269,6 +388,16 @@ static void take_frame(incoming_t *in, zmq_msg_t *msg)
     }
 }
 
+/* Who sent it: said by the authenticator, of every frame. */
+static void take_key(link_id_t *id, zmq_msg_t *msg)
+{
+    const char *key = zmq_msg_gets(msg, "User-Id");
+    if (key && strlen(key) == LINK_KEY_N) {
+        memcpy(id->key, key, LINK_KEY_N);
+    }
+    id->fd = zmq_msg_get(msg, ZMQ_SRCFD);
+}
+
 /* False when nothing waits. libzmq delivers all frames of a message or none. */
 static bool receive_message(link_t *self, incoming_t *in)
 {
@@ -296,6 +425,9 @@ static bool receive_message(link_t *self, incoming_t *in)
                 in->garbage = true; /* a stranger that chose its own long name */
             }
         } else {
+            if (in->n == 0 && self->curve && self->router) {
+                take_key(&in->id, &msg);
+            }
             take_frame(in, &msg);
         }
         first = false;

@@ -12,11 +12,24 @@
 #include "common/err.h"
 #include "common/wire.h"
 
+/* A CURVE key as Z85 text (ZeroMQ RFC 32). */
+enum { LINK_KEY_N = 40 };
+
+/* What a socket with keys needs: its own pair, and when it connects the server's public key. */
+typedef struct {
+    char public_key[LINK_KEY_N + 1], secret_key[LINK_KEY_N + 1], server_key[LINK_KEY_N + 1];
+} link_curve_t;
+/* Overwrites it; libzmq has copies of its own. */
+void link_curve_clear(link_curve_t *self);
+
 /* ZeroMQ's own name of a connection on a ROUTER; new with each reconnect. */
 typedef struct {
     uint8_t n;
     uint8_t bytes[15];
+    int fd;                   /* the connection's descriptor, for link_cut; 0 = not known */
+    char key[LINK_KEY_N + 1]; /* the public key it was admitted with; "" on plain sockets */
 } link_id_t;
+/* The same name under another key is another connection. */
 bool link_id_equal(const link_id_t *a, const link_id_t *b);
 
 typedef struct link link_t;
@@ -30,6 +43,15 @@ CHECKED err_t link_connect(link_t **out, const char *endpoint);
 /* Binds a ROUTER. ERR_BUSY: the port is in use. "tcp://127.0.0.1:*" picks a free port: see
  * link_endpoint. */
 CHECKED err_t link_bind(link_t **out, const char *endpoint);
+/* The same, encrypted and authenticated (`curve` NULL: plain). A peer gets through the handshake
+ * only if the binding process's authenticator (ZAP) lets it in, nobody if there is none; it is
+ * asked about `domain`. Who connects so must read link_handshake_news. */
+CHECKED err_t link_connect_curve(link_t **out, const char *endpoint, const link_curve_t *curve);
+CHECKED err_t link_bind_curve(link_t **out, const char *endpoint, const link_curve_t *curve,
+                              const char *domain);
+/* Gives up the connection, with what waits in it, and begins a new one. libzmq connects again by
+ * itself after a loss, but never after a handshake that failed. */
+void link_reconnect(link_t *self);
 void link_destroy(link_t **self);
 void *link_socket(const link_t *self);
 /* The endpoint as bound, with the real port. */
@@ -42,6 +64,15 @@ bool link_send(link_t *self, const link_id_t *to, frames_t *frames);
  * counted and skipped. `from` may be NULL on a DEALER. */
 bool link_receive(link_t *self, link_id_t *from, frames_t *out);
 uint64_t link_garbage_n(const link_t *self);
+/* Closes a ROUTER's connection under libzmq, which has no call for that. Its peer will connect
+ * anew. */
+void link_cut(const link_id_t *id);
+
+/* Of a link_connect_curve: the socket that is readable when a handshake has ended. */
+void *link_handshakes(const link_t *self);
+typedef enum { LINK_NOTHING, LINK_ADMITTED, LINK_REFUSED } link_news_t;
+/* How the newest one ended since the last call. */
+link_news_t link_handshake_news(link_t *self);
 
 /* True if the endpoint is on loopback (127.0.0.0/8, ::1, localhost) or ipc/inproc. */
 bool link_is_loopback(const char *endpoint);

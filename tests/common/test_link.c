@@ -1,4 +1,5 @@
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
@@ -267,6 +268,35 @@ START_TEST(test_p7_a_gone_or_silent_peer_never_blocks_nor_poisons_the_socket)
 }
 END_TEST
 
+START_TEST(test_a_handshake_that_failed_is_not_the_end_of_a_connection)
+{
+    char endpoint[64], secret[LINK_KEY_N + 1];
+    link_t *with_keys = NULL;
+    link_curve_t curve = {0};
+    ck_assert_int_eq(zmq_curve_keypair(curve.public_key, curve.secret_key), 0);
+    ck_assert_int_eq(zmq_curve_keypair(curve.server_key, secret), 0);
+    ck_assert_int_eq(link_bind_curve(&with_keys, "tcp://127.0.0.1:*", &curve, "d"), ERR_OK);
+    snprintf(endpoint, sizeof endpoint, "%s", link_endpoint(with_keys));
+    link_destroy(&dealer);
+    link_destroy(&router);
+    ck_assert_int_eq(link_connect_curve(&dealer, endpoint, NULL), ERR_OK);
+    int64_t limit = clock_now_ms() + PATIENCE_MS;
+    while (link_handshake_news(dealer) != LINK_REFUSED) {
+        ck_assert_int_lt(clock_now_ms(), limit);
+        zmq_pollitem_t item = {.socket = link_handshakes(dealer), .events = ZMQ_POLLIN};
+        zmq_poll(&item, 1, 100);
+    }
+    /* libzmq has given this connection up for ever, also if a peer without keys comes. */
+    link_destroy(&with_keys);
+    limit = clock_now_ms() + PATIENCE_MS;
+    while (link_bind(&router, endpoint) != ERR_OK) {
+        ck_assert_int_lt(clock_now_ms(), limit); /* the old one is closed in the background */
+    }
+    link_reconnect(dealer);
+    greet();
+}
+END_TEST
+
 START_TEST(test_endpoints_in_use_or_wrong_are_told_in_a_sentence)
 {
     link_t *other = NULL;
@@ -315,6 +345,7 @@ int main(void)
     tcase_add_test(tests, test_p6_what_has_not_three_frames_within_limits_is_counted_and_skipped);
     tcase_add_test(tests, test_stranger_with_a_long_name_of_its_own_is_garbage);
     tcase_add_test(tests, test_p7_a_gone_or_silent_peer_never_blocks_nor_poisons_the_socket);
+    tcase_add_test(tests, test_a_handshake_that_failed_is_not_the_end_of_a_connection);
     tcase_add_test(tests, test_endpoints_in_use_or_wrong_are_told_in_a_sentence);
     tcase_add_test(tests, test_loopback_is_told_from_the_rest);
     suite_add_tcase(suite, tests);
