@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "broker/gate.h"
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "common/link.h"
@@ -15,7 +16,9 @@ enum {
 struct broker {
     loop_t *loop;
     broker_core_t *core;
+    gate_t *gate;     /* NULL: plain sockets */
     link_t *links[2]; /* by side */
+    uint64_t cut_n;   /* messages of connections whose key was removed */
     loop_watch_t *watches[2];
     loop_timer_t *timer;
 };
@@ -26,11 +29,47 @@ static bool send_effect(void *context, broker_side_t side, const link_id_t *to, 
     return link_send(self->links[side], to, frames);
 }
 
+static const char *role_of(uint64_t role)
+{
+    static const char *const roles[] = {"?", "api", "worker", "scheduler"};
+    return roles[role & 3];
+}
+
 static void note_effect(void *context, const char *what, const peer_t *peer)
 {
-    (void)context;
-    static const char *const roles[] = {"?", "api", "worker", "scheduler"};
-    log_info("broker.peer", "what=%s role=%s name=\"%s\"", what, roles[peer->role & 3], peer->name);
+    const broker_t *self = context;
+    log_info("broker.peer", "what=%s role=%s name=\"%s\"", what, role_of(peer->role), peer->name);
+    if (self->gate && !gate_knows(self->gate, peer->link.key)) {
+        link_cut(&peer->link);
+    }
+}
+
+static bool admit_effect(void *context, const link_id_t *from, uint64_t role, const char *name)
+{
+    const broker_t *self = context;
+    bool admitted = gate_admits(self->gate, from->key, role, name);
+    if (!admitted && gate_knows(self->gate, from->key)) {
+        log_warn("broker.hello_refused",
+                 "role=%s name=\"%s\" detail=\"the key of \\\"%s\\\" is not "
+                 "for this\"",
+                 role_of(role), name, gate_name(self->gate, from->key));
+    }
+    return admitted;
+}
+
+static void on_keys_changed(void *context)
+{
+    broker_t *self = context;
+    if (self->core) {
+        broker_core_review(self->core, loop_now_ms(self->loop));
+    }
+}
+
+void broker_reload_keys(broker_t *self)
+{
+    if (self->gate) {
+        gate_reload(self->gate);
+    }
 }
 
 static void drain(broker_t *self, broker_side_t side)
@@ -39,8 +78,14 @@ static void drain(broker_t *self, broker_side_t side)
     frames_t frames;
     int n = 0;
     while (n < DRAIN_MAX && link_receive(self->links[side], &from, &frames)) {
-        broker_core_receive(self->core, side, &from, &frames, loop_now_ms(self->loop));
         n++;
+        if (self->gate && !gate_knows(self->gate, from.key)) {
+            self->cut_n++;
+            frames_free(&frames);
+            link_cut(&from);
+            continue;
+        }
+        broker_core_receive(self->core, side, &from, &frames, loop_now_ms(self->loop));
     }
     if (n == DRAIN_MAX) {
         loop_again(self->loop);
@@ -74,23 +119,41 @@ static void turn(void *context)
     }
 }
 
+static err_t bind_side(broker_t *self, broker_side_t side, const char *endpoint)
+{
+    static const char *const names[] = {"frontend", "backend"};
+    static const char *const domains[] = {GATE_FRONTEND, GATE_BACKEND};
+    err_t err = self->gate ? link_bind_curve(&self->links[side], endpoint, gate_curve(self->gate),
+                                             domains[side])
+                           : link_bind(&self->links[side], endpoint);
+    if (!err && self->gate) {
+        err = gate_test(self->gate, link_endpoint(self->links[side]));
+    }
+    return err ? err_context(err, "%s", names[side]) : ERR_OK;
+}
+
 err_t broker_open(broker_t **out, loop_t *loop, const broker_settings_t *settings)
 {
     broker_t *self = mem_zero(sizeof *self);
     self->loop = loop;
-    err_t err = link_bind(&self->links[BROKER_FRONTEND], settings->frontend);
+    err_t err = ERR_OK;
+    if (settings->keys && *settings->keys) {
+        err = gate_open(&self->gate, loop, settings->keys, on_keys_changed, self);
+    }
+    if (!err) {
+        err = bind_side(self, BROKER_FRONTEND, settings->frontend);
+    }
+    if (!err) {
+        err = bind_side(self, BROKER_BACKEND, settings->backend);
+    }
     if (err) {
-        err = err_context(err, "frontend");
         goto failed;
     }
-    err = link_bind(&self->links[BROKER_BACKEND], settings->backend);
-    if (err) {
-        err = err_context(err, "backend");
-        goto failed;
-    }
-    self->core = broker_core_new(
-        &settings->core,
-        (broker_effects_t){.context = self, .send = send_effect, .note = note_effect});
+    self->core = broker_core_new(&settings->core,
+                                 (broker_effects_t){.context = self,
+                                                    .send = send_effect,
+                                                    .admit = self->gate ? admit_effect : NULL,
+                                                    .note = note_effect});
     self->watches[0] =
         loop_watch_socket(loop, link_socket(self->links[BROKER_FRONTEND]), drain_frontend, self);
     self->watches[1] =
@@ -118,6 +181,7 @@ void broker_destroy(broker_t **self)
         loop_unwatch(broker->loop, &broker->watches[side]);
         link_destroy(&broker->links[side]);
     }
+    gate_close(&broker->gate);
     broker_core_destroy(&broker->core);
     free(broker);
     *self = NULL;
@@ -136,11 +200,12 @@ void broker_log_counters(const broker_t *self)
     log_info("broker.counters",
              "peers=%u received=%llu routed=%llu dispatched=%llu undeliverable=%llu strangers=%llu "
              "garbage=%llu hello_refused=%llu unsupported=%llu ignored=%llu no_store=%llu "
-             "no_peer=%llu dropped=%llu",
+             "no_peer=%llu dropped=%llu cut=%llu",
              broker_core_peers_n(self->core), (unsigned long long)c->received,
              (unsigned long long)c->routed, (unsigned long long)c->dispatched,
              (unsigned long long)c->undeliverable, (unsigned long long)c->strangers, garbage,
              (unsigned long long)c->hello_refused, (unsigned long long)c->unsupported,
              (unsigned long long)c->ignored, (unsigned long long)c->no_store,
-             (unsigned long long)c->no_peer, (unsigned long long)c->dropped);
+             (unsigned long long)c->no_peer, (unsigned long long)c->dropped,
+             (unsigned long long)self->cut_n);
 }

@@ -213,6 +213,14 @@ static peer_t *make_room(broker_core_t *self, const msg_hello_t *hello, broker_s
     return peer;
 }
 
+static bool is_admitted(const broker_core_t *self, const msg_hello_t *hello, const link_id_t *from)
+{
+    char name[ROSTER_NAME_MAX + 1];
+    str_copy(name, sizeof name, hello->name);
+    return !self->effects.admit ||
+           self->effects.admit(self->effects.context, from, hello->role, name);
+}
+
 static void receive_hello(broker_core_t *self, broker_side_t side, const link_id_t *from,
                           const frames_t *frames, int64_t now_ms)
 {
@@ -223,8 +231,9 @@ static void receive_hello(broker_core_t *self, broker_side_t side, const link_id
     bool known = before && before->known;
     bool again = !err && before && hello->incarnation.n == WIRE_PEER_N &&
                  memcmp(before->incarnation, hello->incarnation.p, WIRE_PEER_N) == 0;
-    peer_t *peer =
-        !err && is_hello(hello, side) ? make_room(self, hello, side, from, now_ms) : NULL;
+    peer_t *peer = !err && is_hello(hello, side) && is_admitted(self, hello, from)
+                       ? make_room(self, hello, side, from, now_ms)
+                       : NULL;
     if (!peer) {
         self->counters.hello_refused++;
         return;
@@ -522,6 +531,20 @@ void broker_core_receive(broker_core_t *self, broker_side_t side, const link_id_
 
 /* -- the turn
  * ------------------------------------------------------------------------------------------ */
+
+static bool is_cut(void *context, const peer_t *peer)
+{
+    const broker_core_t *self = context;
+    return !self->effects.admit(self->effects.context, &peer->link, peer->role, peer->name);
+}
+
+void broker_core_review(broker_core_t *self, int64_t now_ms)
+{
+    peer_t *peer;
+    while (self->effects.admit && (peer = roster_find(self->roster, is_cut, self))) {
+        forget(self, peer, "cut", now_ms);
+    }
+}
 
 void broker_core_turn(broker_core_t *self, int64_t now_ms)
 {

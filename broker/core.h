@@ -23,7 +23,10 @@ typedef struct {
     void *context;
     /* Takes the frames in every case; false: certainly nobody got it. */
     bool (*send)(void *context, broker_side_t side, const link_id_t *to, frames_t *frames);
-    /* For the log: "joined", "left", "silent", "replaced"; may be NULL. */
+    /* May the holder of this connection's key speak as this role under this name? NULL: there are
+     * no keys. */
+    bool (*admit)(void *context, const link_id_t *from, uint64_t role, const char *name);
+    /* For the log: "joined", "left", "silent", "replaced", "cut"; may be NULL. */
     void (*note)(void *context, const char *what, const peer_t *peer);
 } broker_effects_t;
 
@@ -34,7 +37,7 @@ typedef struct {
     uint64_t undeliverable;
     uint64_t strangers;     /* answered RECONNECT */
     uint64_t garbage;       /* no message, or a broken one */
-    uint64_t hello_refused; /* broken HELLO, or too many peers */
+    uint64_t hello_refused; /* broken HELLO, too many peers, or not what its key is for */
     uint64_t unsupported;   /* another major version */
     uint64_t ignored;       /* unknown type, or not for this sender */
     uint64_t no_store;      /* for the store, and there is none */
@@ -52,6 +55,8 @@ void broker_core_receive(broker_core_t *self, broker_side_t side, const link_id_
 /* Once a turn, after what had arrived was received: expiries, HELLOs the store lacks, changed
  * CAPACITY. */
 void broker_core_turn(broker_core_t *self, int64_t now_ms);
+/* Whom `admit` does not admit any more is forgotten, with its tickets ("cut"). */
+void broker_core_review(broker_core_t *self, int64_t now_ms);
 /* When broker_core_turn is due next; INT64_MAX if only a message can change anything. */
 int64_t broker_core_next_at(const broker_core_t *self);
 const broker_counters_t *broker_core_counters(const broker_core_t *self);

@@ -1,5 +1,5 @@
 /* stint-broker: reads the configuration, binds, routes until SIGTERM. It has nothing to save:
- * stopping is instant. SIGHUP writes the counters to the log. */
+ * stopping is instant. SIGHUP writes the counters to the log and reads the keys anew. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,19 +22,22 @@ static void on_signal(void *context, int number)
         loop_stop(program->loop, 0);
     } else if (number == SIGHUP) {
         broker_log_counters(program->broker);
+        broker_reload_keys(program->broker);
     }
 }
 
 static err_t check_reach(const config_t *config)
 {
     const char *const endpoints[] = {config->frontend, config->backend};
-    for (int i = 0; i < 2 && !config->insecure; i++) {
+    for (int i = 0; i < 2 && !config->insecure && !*config->keys; i++) {
         if (!link_is_loopback(endpoints[i])) {
-            return err_set(ERR_CONFIG,
-                           "%s = \"%s\" is reachable from other machines, and its messages are "
-                           "neither encrypted nor authenticated: use tcp://127.0.0.1:PORT, or, in "
-                           "a network you trust, --insecure",
-                           i == 0 ? "frontend" : "backend", endpoints[i]);
+            return err_set(
+                ERR_CONFIG,
+                "%s = \"%s\" is reachable from other machines, and its messages are "
+                "neither encrypted nor authenticated: make keys (`stint keys init`) and "
+                "give their directory with --keys, or use tcp://127.0.0.1:PORT, or, in a "
+                "network you trust, --insecure true",
+                i == 0 ? "frontend" : "backend", endpoints[i]);
         }
     }
     return ERR_OK;
@@ -57,6 +60,7 @@ static err_t serve(const config_t *config, int *exit_code)
     broker_settings_t settings = {
         .frontend = config->frontend,
         .backend = config->backend,
+        .keys = config->keys,
         .core = {.heartbeat_ms = config->heartbeat, .test_duplicate = config->test_duplicate}};
     err_t err = check_reach(config);
     if (err) {
@@ -69,9 +73,10 @@ static err_t serve(const config_t *config, int *exit_code)
     program_t program = {.loop = loop_new()};
     err = broker_open(&program.broker, program.loop, &settings);
     if (!err) {
-        log_info("broker.ready", "frontend=%s backend=%s",
+        log_info("broker.ready", "frontend=%s backend=%s keys=%s",
                  broker_endpoint(program.broker, BROKER_FRONTEND),
-                 broker_endpoint(program.broker, BROKER_BACKEND));
+                 broker_endpoint(program.broker, BROKER_BACKEND),
+                 *config->keys ? config->keys : "none");
         loop_on_signal(program.loop, on_signal, &program);
         *exit_code = loop_run(program.loop);
         broker_log_counters(program.broker);

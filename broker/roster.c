@@ -113,6 +113,19 @@ peer_t *roster_by_name(const roster_t *self, const char *name)
     return peer;
 }
 
+peer_t *roster_find(const roster_t *self, bool (*wanted)(void *context, const peer_t *peer),
+                    void *context)
+{
+    for (size_t i = 0; i < BUCKETS_N; i++) {
+        for (peer_t *peer = self->by_link[i]; peer; peer = peer->next_by_link) {
+            if (wanted(context, peer)) {
+                return peer;
+            }
+        }
+    }
+    return NULL;
+}
+
 uint32_t roster_n(const roster_t *self)
 {
     return self->known_n;

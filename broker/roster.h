@@ -48,6 +48,9 @@ peer_t *roster_by_incarnation(const roster_t *self, const uint8_t incarnation[WI
 /* The known worker of that name. */
 peer_t *roster_by_name(const roster_t *self, const char *name);
 uint32_t roster_n(const roster_t *self);
+/* The first known peer that is wanted, in no order; NULL if none is. Looks at all. */
+peer_t *roster_find(const roster_t *self, bool (*wanted)(void *context, const peer_t *peer),
+                    void *context);
 
 /* A new peer that stands in no table yet; NULL if there are too many. Fill side, link, role, name
  * and admit it. */

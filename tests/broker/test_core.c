@@ -658,6 +658,74 @@ START_TEST(test_p11_new_incarnation_of_a_name_ends_the_older_one_at_once)
 }
 END_TEST
 
+/* "Keys": the number of the connection says whose; `barred` speaks for nobody any more. */
+static int barred;
+static bool admit(void *context, const link_id_t *from, uint64_t role, const char *name)
+{
+    (void)context;
+    int n = 0;
+    memcpy(&n, from->bytes + 1, 4);
+    return n != barred && (role == WIRE_ROLE_WORKER) == (name[0] == 'w');
+}
+
+START_TEST(test_hello_that_its_key_is_not_for_is_dropped_in_silence)
+{
+    broker_options_t options = {.incarnation = "broker-number-1", .heartbeat_ms = HEARTBEAT_MS};
+    broker_core_destroy(&core);
+    core = broker_core_new(&options, (broker_effects_t){.send = take, .admit = admit});
+    msg_t msg = hello(WIRE_ROLE_WORKER, 2, "another", 1);
+    say(BROKER_BACKEND, 2, &msg);
+    msg = hello(WIRE_ROLE_SCHEDULER, 3, "w", 1);
+    say(BROKER_FRONTEND, 3, &msg);
+    expect_silence();
+    ck_assert_uint_eq(broker_core_counters(core)->hello_refused, 2);
+    ck_assert_uint_eq(broker_core_peers_n(core), 0);
+    msg = hello(WIRE_ROLE_WORKER, 2, "w", 1);
+    say(BROKER_BACKEND, 2, &msg);
+    expect(2, MSG_HELLO_OK);
+}
+END_TEST
+
+START_TEST(test_whose_key_is_removed_is_forgotten_with_its_tickets)
+{
+    broker_options_t options = {.incarnation = "broker-number-1", .heartbeat_ms = HEARTBEAT_MS};
+    broker_core_destroy(&core);
+    core = broker_core_new(&options, (broker_effects_t){.send = take, .admit = admit});
+    small_fleet();
+    grants(2, 1, 1, 1, 100);
+    turn();
+    expect_capacity(1, 1, 1);
+    broker_core_review(core, now);
+    turn();
+    expect_silence(); /* nobody's was */
+    barred = 2;
+    broker_core_review(core, now);
+    turn();
+    expect_capacity(1, 0, 0);
+    ck_assert_uint_eq(broker_core_peers_n(core), 1);
+    dispatch(1, 7, "noop", 100);
+    expect(1, MSG_UNDELIVERABLE);
+    barred = 1; /* the store too */
+    broker_core_review(core, now);
+    ck_assert_uint_eq(broker_core_peers_n(core), 0);
+    barred = 0;
+}
+END_TEST
+
+START_TEST(test_the_name_of_a_connection_under_another_key_is_a_stranger)
+{
+    small_fleet();
+    link_id_t thief = link_of(2);
+    memset(thief.key, 'k', LINK_KEY_N);
+    msg_t accepted = {.type = MSG_ACCEPTED, .accepted.worker = str_of("")};
+    frames_t frames = frames_of(&accepted, NULL);
+    uint64_t before = broker_core_counters(core)->routed;
+    broker_core_receive(core, BROKER_BACKEND, &thief, &frames, now);
+    ck_assert_uint_eq(broker_core_counters(core)->routed, before);
+    expect(2, MSG_RECONNECT);
+}
+END_TEST
+
 START_TEST(test_bad_hello_is_counted_and_dropped)
 {
     msg_t bad[12];
@@ -821,6 +889,9 @@ int main(void)
     tcase_add_test(tests, test_p9_silent_peers_are_forgotten_and_time_asleep_is_no_silence);
     tcase_add_test(tests, test_p3_the_api_that_said_hello_last_is_the_store);
     tcase_add_test(tests, test_p11_new_incarnation_of_a_name_ends_the_older_one_at_once);
+    tcase_add_test(tests, test_hello_that_its_key_is_not_for_is_dropped_in_silence);
+    tcase_add_test(tests, test_whose_key_is_removed_is_forgotten_with_its_tickets);
+    tcase_add_test(tests, test_the_name_of_a_connection_under_another_key_is_a_stranger);
     tcase_add_test(tests, test_bad_hello_is_counted_and_dropped);
     tcase_add_test(tests,
                    test_p5_unknown_major_is_answered_and_forgotten_and_unknown_types_are_ignored);
