@@ -146,7 +146,7 @@ static err_t set_up(api_t *self, const config_t *config)
         err = open_core(self, config);
     }
     if (!err) {
-        err = lines_open(&self->lines, self->loop, config, on_message, self);
+        err = lines_open(&self->lines, self->loop, WIRE_ROLE_API, config, on_message, self);
     }
     if (!err) {
         err = open_http(self, config);

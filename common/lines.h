@@ -6,6 +6,8 @@
 #ifndef STINT_COMMON_LINES_H
 #define STINT_COMMON_LINES_H
 
+#include <stdint.h>
+
 #include "common/config.h"
 #include "common/loop.h"
 #include "common/wire.h"
@@ -16,9 +18,11 @@ typedef struct lines lines_t;
 /* A message from broker number `broker` (its place in the configuration); takes the frames. */
 typedef void (*lines_call_t)(void *context, int broker, frames_t *frames);
 
-/* Connects to config->brokers. ERR_CONFIG names what is wrong with an endpoint. */
-CHECKED err_t lines_open(lines_t **out, loop_t *loop, const config_t *config, lines_call_t call,
-                         void *context);
+/* Connects to config->brokers as `role` (WIRE_ROLE_...), with config->key if there is one; says in
+ * the log when a broker does not let it in. ERR_CONFIG names what is wrong with an endpoint or the
+ * key. */
+CHECKED err_t lines_open(lines_t **out, loop_t *loop, uint64_t role, const config_t *config,
+                         lines_call_t call, void *context);
 /* NULL-safe; before its loop ends. */
 void lines_close(lines_t **self);
 int lines_n(const lines_t *self);

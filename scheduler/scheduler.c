@@ -78,7 +78,7 @@ err_t scheduler_run(const config_t *config)
     glue_t self = {0};
     self.loop = loop_new();
     self.timer = loop_timer_new(self.loop, on_timer, &self);
-    err_t err = lines_open(&self.lines, self.loop, config, on_message, &self);
+    err_t err = lines_open(&self.lines, self.loop, WIRE_ROLE_SCHEDULER, config, on_message, &self);
     if (!err) {
         err = open_core(&self, config);
     }

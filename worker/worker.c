@@ -301,7 +301,7 @@ static err_t worker_open(worker_t *self, const config_t *config)
     self->monitor = monitor_new("");
     self->loop = loop_new();
     self->timer = loop_timer_new(self->loop, on_timer, self);
-    err = lines_open(&self->lines, self->loop, config, on_message, self);
+    err = lines_open(&self->lines, self->loop, WIRE_ROLE_WORKER, config, on_message, self);
     if (!err) {
         err = open_core(self, &options);
     }
