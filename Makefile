@@ -16,7 +16,7 @@ Q := $(if $(V),,@)
 # One list of Debian 12 packages: `make deps` installs it, CI and the Dockerfile use it too.
 DEPS := gcc libc6-dev make pkg-config ca-certificates curl gzip python3 python3-yaml check clang-format cppcheck \
         libzmq3-dev libczmq-dev libsqlite3-dev libmsgpack-dev libcurl4-openssl-dev libmicrohttpd-dev \
-        libzstd-dev libjansson-dev libyajl-dev zlib1g-dev libasan8 libubsan1 sqlite3 docker-compose tzdata
+        libzstd-dev libjansson-dev libyajl-dev zlib1g-dev libasan8 libubsan1 sqlite3 docker-compose tzdata iproute2
 
 CC := gcc
 WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \

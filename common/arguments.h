@@ -34,7 +34,7 @@ typedef struct {
     int (*run)(cli_t *cli); /* returns the exit code */
 } command_t;
 
-enum { ARGUMENTS_OPERANDS_MAX = 2 };
+enum { ARGUMENTS_OPERANDS_MAX = 3 };
 
 typedef struct {
     const option_t *option;

@@ -44,6 +44,7 @@ int command_cancel(cli_t *cli);
 int command_report(cli_t *cli);
 int command_stats(cli_t *cli);
 int command_workers(cli_t *cli);
+int command_keys(cli_t *cli);
 int command_version(cli_t *cli);
 int command_help(cli_t *cli);
 

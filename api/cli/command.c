@@ -23,6 +23,9 @@ static const option_t up_options[] = {
     {"workers", OPTION_NUMBER, 1, 256, "N", "worker processes (default 4)"},
     {"slots", OPTION_NUMBER, 1, 256, "N", "batches a worker runs at a time (default 1)"},
     {"brokers", OPTION_NUMBER, 1, 16, "N", "broker processes (default 1)"},
+    {"backend", OPTION_TEXT, 0, 0, "ADDRESS:PORT",
+     "where workers of other machines connect (the next broker: the next port); the fleet then has "
+     "keys, in DATA/keys"},
     {"schedulers", OPTION_NUMBER, 1, 16, "N", "scheduler processes (default 1)"},
     {"rate", OPTION_TEXT, 0, 0, "N/m|off",
      "batches each worker may start (default as the task says: 10/m)"},
@@ -48,6 +51,11 @@ static const option_t list_options[] = {
     {"limit", OPTION_NUMBER, 1, 1000, "N", "most jobs shown (default 50)"},
     {0}};
 
+static const option_t keys_options[] = {
+    {"keys", OPTION_TEXT, 0, 0, "DIR",
+     "directory of the keys (also STINT_KEYS; default stint-keys); stint up has DATA/keys"},
+    {0}};
+
 static const command_t commands[] = {
     {"up", "", 0, 0, "run a whole fleet on this machine until Ctrl-C",
      "stint up\nstint up --workers 8 --rate off --data /var/lib/stint\nstint up --listen "
@@ -71,6 +79,13 @@ static const command_t commands[] = {
      command_report},
     {"stats", "", 0, 0, "how busy the fleet is", "stint stats", NULL, command_stats},
     {"workers", "", 0, 0, "the workers and their hosts", "stint workers", NULL, command_workers},
+    {"keys", "init|add|list|remove [ROLE] [NAME]", 1, 3,
+     "the keys with which the processes of a fleet know each other",
+     "stint keys init                       # a new fleet's, in stint-keys\n"
+     "stint keys add worker east            # makes stint-keys/east.key: bring it to that machine\n"
+     "stint keys list\n"
+     "stint keys remove east                # brokers cut it off at once",
+     keys_options, command_keys},
     {"version", "", 0, 0, "version of this command", "stint version", NULL, command_version},
     {"help", "[COMMAND]", 0, 1, "this list, or one command", "stint help submit", NULL,
      command_help},

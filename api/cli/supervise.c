@@ -130,13 +130,27 @@ static void add_endpoint(fleet_arguments_t *self, const char *name, const char *
 
 static void add_worker(fleet_arguments_t *self, const fleet_t *fleet, int number)
 {
-    add_pair(self, "brokers", fleet->backends);
+    add_pair(self, "brokers", fleet->reach);
     add(self, "--state");
     add(self, "%s/workers/w%d", fleet->data, number);
     add(self, "--slots");
     add(self, "%d", fleet->slots);
     if (fleet->rate) {
         add_pair(self, "rate", fleet->rate);
+    }
+}
+
+static void add_key(fleet_arguments_t *self, const fleet_t *fleet, role_t role, int number)
+{
+    if (role == ROLE_BROKER) {
+        add_pair(self, "keys", fleet->keys);
+        return;
+    }
+    add(self, "--key");
+    if (role == ROLE_WORKER) {
+        add(self, "%s/w%d.key", fleet->keys, number);
+    } else {
+        add(self, "%s/%s.key", fleet->keys, role_name(role));
     }
 }
 
@@ -170,6 +184,9 @@ void fleet_arguments(fleet_arguments_t *out, const fleet_t *fleet, role_t role, 
     }
     if (fleet->test_tasks && (role == ROLE_API || role == ROLE_WORKER)) {
         add_pair(out, "test-tasks", "true");
+    }
+    if (fleet->keys) {
+        add_key(out, fleet, role, number);
     }
 }
 

@@ -56,6 +56,8 @@ typedef struct {
     int workers, slots, brokers, schedulers;
     bool test_tasks;
     const char *frontends, *backends; /* lists of endpoints, comma-separated */
+    const char *reach; /* where the workers connect: the backends as seen from here */
+    const char *keys;  /* directory; NULL = plain sockets */
 } fleet_t;
 
 enum { FLEET_ARGUMENTS_MAX = 20 };

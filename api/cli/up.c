@@ -9,11 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/cli/process.h"
 #include "api/cli/reading.h"
 #include "common/clock.h"
+#include "common/keys.h"
+#include "common/wire.h"
 
 enum { TICK_MS = 50, STOP_MS = 70000, REMIND_MS = 15000, PORT_CONFLICTS_MAX = 5 };
 
@@ -67,17 +70,41 @@ static void on_signal(void *context, int signal_number)
 /* -- brokers and their ports
  * ------------------------------------------------------------------------- */
 
+/* "ADDRESS:PORT" of --backend, for broker 0, 1, ...: as bound, and as reached from here. */
+static void open_backend(const up_t *self, int i, char bound[300], char reached[300])
+{
+    const char *colon = strrchr(self->backend, ':');
+    int host_n = (int)(colon - self->backend), port = atoi(colon + 1) + i;
+    bool any = strncmp(self->backend, "0.0.0.0", (size_t)host_n) == 0;
+    snprintf(bound, 300, "tcp://%.*s:%d", host_n, self->backend, port);
+    snprintf(reached, 300, "tcp://%.*s:%d", any ? 9 : host_n, any ? "127.0.0.1" : self->backend,
+             port);
+}
+
+static void append(char *list, size_t size, const char *endpoint)
+{
+    size_t n = strlen(list);
+    snprintf(list + n, size - n, "%s%s", n ? "," : "", endpoint);
+}
+
 static err_t choose_ports(up_t *self)
 {
     int n = self->fleet.brokers;
     err_t err = process_free_ports(self->ports, 2 * n);
-    size_t front = 0, back = 0;
+    self->frontends[0] = self->backends[0] = self->reach[0] = 0;
     for (int i = 0; i < n && !err; i++) {
-        const char *comma = i ? "," : "";
-        front += (size_t)snprintf(self->frontends + front, sizeof self->frontends - front,
-                                  "%stcp://127.0.0.1:%d", comma, self->ports[2 * i]);
-        back += (size_t)snprintf(self->backends + back, sizeof self->backends - back,
-                                 "%stcp://127.0.0.1:%d", comma, self->ports[2 * i + 1]);
+        char bound[300], reached[300];
+        snprintf(bound, sizeof bound, "tcp://127.0.0.1:%d", self->ports[2 * i]);
+        append(self->frontends, sizeof self->frontends, bound);
+        if (self->backend[0]) {
+            open_backend(self, i, bound, reached);
+            err = process_check_listen(bound + strlen("tcp://"));
+        } else {
+            snprintf(bound, sizeof bound, "tcp://127.0.0.1:%d", self->ports[2 * i + 1]);
+            memcpy(reached, bound, sizeof reached);
+        }
+        append(self->backends, sizeof self->backends, bound);
+        append(self->reach, sizeof self->reach, reached);
     }
     return err;
 }
@@ -147,7 +174,9 @@ static void on_end(up_t *self, process_t *process, int exit_code)
 
 static void when_brokers_listen(up_t *self)
 {
-    for (int i = 0; i < 2 * self->fleet.brokers; i++) {
+    /* Of a --backend only the broker knows; workers wait for it by themselves. */
+    int step = self->backend[0] ? 2 : 1;
+    for (int i = 0; i < 2 * self->fleet.brokers; i += step) {
         if (!process_is_listening(self->ports[i])) {
             return;
         }
@@ -199,6 +228,11 @@ static void say_ready(up_t *self)
         printf("Stint is up: %s (%d worker%s, %d broker%s); Ctrl-C stops it.\n", self->url,
                self->fleet.workers, self->fleet.workers == 1 ? "" : "s", self->fleet.brokers,
                self->fleet.brokers == 1 ? "" : "s");
+        if (self->keys[0]) {
+            printf("Workers of other machines: `stint keys add worker NAME --keys %s`, bring "
+                   "NAME.key there, and\n  stint-worker --key NAME.key --name NAME --brokers %s\n",
+                   self->keys, self->backends);
+        }
     }
     fflush(stdout);
 }
@@ -262,6 +296,40 @@ static err_t make_ground(up_t *self)
     return err;
 }
 
+/* Keys of our own for all that runs here; those that are there are kept. */
+static err_t make_keys(up_t *self)
+{
+    struct stat state;
+    char path[4200], name[24];
+    if (!self->keys[0]) {
+        return ERR_OK;
+    }
+    snprintf(path, sizeof path, "%s/broker.key", self->keys);
+    err_t err = stat(path, &state) == 0 ? ERR_OK : keys_init(self->keys);
+    for (int i = 1; i <= self->fleet.workers && !err; i++) {
+        snprintf(name, sizeof name, "w%d", i);
+        snprintf(path, sizeof path, "%s/%s.key", self->keys, name);
+        if (stat(path, &state) != 0) {
+            err = keys_add(self->keys, WIRE_ROLE_WORKER, name);
+        }
+    }
+    return err;
+}
+
+static err_t read_backend(up_t *self, const char *backend)
+{
+    const char *colon = strrchr(backend, ':');
+    int port = colon ? atoi(colon + 1) : 0;
+    if (!colon || colon == backend || port < 1 || port + self->fleet.brokers > 65536 ||
+        strlen(backend) >= sizeof self->backend) {
+        return err_set(ERR_USAGE, "--backend is \"%.80s\", but must be ADDRESS:PORT", backend);
+    }
+    snprintf(self->backend, sizeof self->backend, "%s", backend);
+    snprintf(self->keys, sizeof self->keys, "%s/keys", self->data);
+    self->fleet.keys = self->keys;
+    return ERR_OK;
+}
+
 static err_t read_options(up_t *self)
 {
     const arguments_t *given = &self->cli->arguments;
@@ -285,8 +353,10 @@ static err_t read_options(up_t *self)
                             .schedulers = (int)arguments_number(given, "schedulers", 1),
                             .test_tasks = arguments_flag(given, "test-tasks"),
                             .frontends = self->frontends,
-                            .backends = self->backends};
-    return ERR_OK;
+                            .backends = self->backends,
+                            .reach = self->reach};
+    const char *backend = arguments_text(given, "backend");
+    return backend ? read_backend(self, backend) : ERR_OK;
 }
 
 static err_t prepare(up_t *self)
@@ -300,6 +370,9 @@ static err_t prepare(up_t *self)
     }
     if (!err) {
         err = make_ground(self);
+    }
+    if (!err) {
+        err = make_keys(self);
     }
     if (!err) {
         err = process_check_listen(self->listen);

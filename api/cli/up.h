@@ -31,9 +31,10 @@ struct up {
     fleet_t fleet;
     style_t style; /* of stderr, where the logs go */
     char home[4096], data[4000], listen[256], url[256];
-    char frontends[1024], backends[1024];
-    char reason[640]; /* why the fleet stops by itself; "" = it was asked to */
-    int ports[32];    /* front and back of each broker */
+    char frontends[1024], backends[1024], reach[1024];
+    char backend[256], keys[4096]; /* --backend and what comes with it; "" = not given */
+    char reason[640];              /* why the fleet stops by itself; "" = it was asked to */
+    int ports[32];                 /* front and back of each broker */
     process_t *processes;
     int processes_n, lock, exit_code;
     up_phase_t phase;

@@ -182,12 +182,15 @@ class Fleet:
     """Names of the processes: api, b1.., s1.., w1... Starts all unless start=False."""
 
     def __init__(self, brokers=1, workers=1, schedulers=0, slots=1, rate="off", start=True, test_tasks=False, heartbeat_ms=None,
-                 extra=None):
-        """extra: {"api": [...], "broker": [...], "worker": [...], "scheduler": [...]} more arguments by role."""
+                 extra=None, keys=False):
+        """keys: with CURVE keys, one for each worker, in self.keys. extra: {"api": [...], "broker": [...], "worker": [...], "scheduler": [...]} more arguments by role."""
         self.folder = tempfile.mkdtemp(prefix="stint-test-")
         self.data = os.path.join(self.folder, "store")
         os.mkdir(self.data)
         self.extra = extra or {}
+        self.keys = os.path.join(self.folder, "keys") if keys else None
+        if keys:
+            self.stint_keys("init")
         self.common = ["--heartbeat", heartbeat_ms] if heartbeat_ms else []
         self.rate, self.slots, self.test_tasks = rate, slots, test_tasks
         self.ports = [Port() for _ in range(2 * brokers + 1)]
@@ -213,8 +216,25 @@ class Fleet:
                 self.close()
                 raise
 
+    def stint_keys(self, *arguments):
+        """`stint keys ...`; what it printed."""
+        done = subprocess.run([os.path.join(BUILD, "stint"), "keys", *arguments, "--keys", self.keys], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=True, timeout=30)
+        return done.stdout.decode()
+
+    def _key(self, role, name):
+        """The arguments that give a process its key."""
+        if not self.keys:
+            return []
+        if role == "broker":
+            return ["--keys", self.keys]
+        if role == "worker" and not os.path.exists(os.path.join(self.keys, name + ".key")):
+            self.stint_keys("add", "worker", name)
+        return ["--key", os.path.join(self.keys, (name if role == "worker" else role) + ".key")]
+
     def _add(self, role, name, *arguments):
         program = os.path.join(BUILD, "stint-" + role)
+        arguments = [*arguments, *self._key(role, name)]
         process = Process(name, [program, "--name", name, *arguments, *self.common, *self.extra.get(role, [])], self.folder)
         self.processes[name] = process
         return process

@@ -126,12 +126,15 @@ START_TEST(test_each_role_gets_its_own_ends_of_the_brokers)
                      .workers = 2,
                      .slots = 3,
                      .frontends = "tcp://a:1,tcp://a:3",
-                     .backends = "tcp://a:2,tcp://a:4",
+                     .backends = "tcp://0.0.0.0:2,tcp://0.0.0.0:4",
+                     .reach = "tcp://a:2,tcp://a:4",
+                     .keys = "d/keys",
                      .test_tasks = true};
     fleet_arguments_t made;
     fleet_arguments(&made, &fleet, ROLE_BROKER, 2);
     has_pair(&made, "--frontend", "tcp://a:3");
-    has_pair(&made, "--backend", "tcp://a:4");
+    has_pair(&made, "--backend", "tcp://0.0.0.0:4");
+    has_pair(&made, "--keys", "d/keys");
     fleet_arguments_free(&made);
     fleet_arguments(&made, &fleet, ROLE_WORKER, 2);
     ck_assert_str_eq(made.items[0], "stint-worker");
@@ -140,11 +143,13 @@ START_TEST(test_each_role_gets_its_own_ends_of_the_brokers)
     has_pair(&made, "--state", "d/workers/w2");
     has_pair(&made, "--rate", "off");
     has_pair(&made, "--slots", "3");
+    has_pair(&made, "--key", "d/keys/w2.key");
     has_pair(&made, "--test-tasks", "true");
     fleet_arguments_free(&made);
     fleet_arguments(&made, &fleet, ROLE_API, 1);
     has_pair(&made, "--brokers", "tcp://a:1,tcp://a:3");
     has_pair(&made, "--data", "d/store");
+    has_pair(&made, "--key", "d/keys/api.key");
     has_pair(&made, "--listen", "127.0.0.1:0");
     fleet_arguments_free(&made);
 }
