@@ -56,7 +56,7 @@ void link_shutdown(void)
     }
 }
 
-/* -- the safe profile (PROTOCOL.md 9)
+/* -- the safe profile (PROTOCOL.md 10)
  * ------------------------------------------------------------------ */
 
 static void set_int(void *socket, int option, int value)

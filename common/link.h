@@ -1,4 +1,4 @@
-/* link: three frames on a ZeroMQ socket, with the safe socket profile (PROTOCOL.md 9).
+/* link: three frames on a ZeroMQ socket, with the safe socket profile (PROTOCOL.md 10).
  *
  * Lives here: every zmq_setsockopt, send and receive of the project. Not here: what the frames
  * mean. All calls are non-blocking. */
