@@ -43,9 +43,27 @@ static void complain(const char *sentence)
     log_warn("broker.key_ignored", "detail=\"%s: it admits nobody\"", sentence);
 }
 
+static err_t watch_directory(gate_t *self)
+{
+    char *authorized = keys_authorized(self->directory);
+    err_t err = ERR_OK;
+    if (self->watcher < 0 ||
+        inotify_add_watch(self->watcher, authorized,
+                          IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB |
+                              IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR) < 0) {
+        err = err_set(ERR_CONFIG, "%s cannot be watched: %s", authorized, strerror(errno));
+    }
+    free(authorized);
+    return err;
+}
+
 void gate_reload(gate_t *self)
 {
     keys_table_t table;
+    /* The directory may be another one of the same name by now; the same one is watched once. */
+    if (watch_directory(self)) {
+        log_warn("broker.keys_unwatched", "detail=\"%s\"", err_text());
+    }
     if (keys_table_load(&table, self->directory, complain)) {
         log_error("broker.keys_lost", "detail=\"%s: nobody is admitted\"", err_text());
     }
@@ -194,21 +212,6 @@ static void on_changes(void *context)
     }
 }
 
-static err_t watch_directory(gate_t *self)
-{
-    char *authorized = keys_authorized(self->directory);
-    err_t err = ERR_OK;
-    self->watcher = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (self->watcher < 0 ||
-        inotify_add_watch(self->watcher, authorized,
-                          IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB |
-                              IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR) < 0) {
-        err = err_set(ERR_CONFIG, "%s cannot be watched: %s", authorized, strerror(errno));
-    }
-    free(authorized);
-    return err;
-}
-
 /* -- life
  * ---------------------------------------------------------------------------------------------- */
 
@@ -230,7 +233,7 @@ err_t gate_open(gate_t **out, loop_t *loop, const char *directory, gate_changed_
 {
     gate_t *self = mem_zero(sizeof *self);
     self->loop = loop;
-    self->watcher = -1;
+    self->watcher = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     self->directory = mem_text(directory);
     self->changed = changed;
     self->context = context;
