@@ -236,6 +236,9 @@ err_t core_verb(core_t *self)
     }
     if (!store_in_turn(self->store)) {
         err_t err = store_begin(self->store);
+        if (err == ERR_IO || err == ERR_CORRUPT) {
+            self->lost = err;
+        }
         if (err) {
             return err;
         }
@@ -420,8 +423,11 @@ static err_t turn(core_t *self)
     self->urgent = false;
     send_owed(self);
     run_after(self, ERR_OK);
-    give_back_pages(self);
-    return ERR_OK;
+    err = store_sound(self->store);
+    if (!err) {
+        give_back_pages(self);
+    }
+    return err;
 }
 
 err_t core_turn(core_t *self)

@@ -62,7 +62,9 @@ struct store {
     bool in_turn;
     bool lost; /* SQLite rolled the turn back by itself */
     err_t lost_code;
+    int checkpoint_pages; /* of the log, that a commit makes it be brought into the database */
     int checkpoint_error; /* SQLite's code of a checkpoint that could not read or write */
+    bool broken; /* a read or write failed: the files stay as they are until a new process looks */
     owed_t owed;
     count_change_t *changes;
     size_t changes_n, changes_capacity;
@@ -123,6 +125,11 @@ void store_statements_drop(store_t *self);
 CHECKED err_t store_floor_keep(store_t *self, uint64_t highest);
 CHECKED err_t store_meta_get(store_t *self, const char *key, uint64_t *out);
 CHECKED err_t store_meta_put(store_t *self, const char *key, uint64_t value);
+
+/* -- log_renew.c
+ * ---------------------------------------------------------------------------------------- */
+/* Before any connection is there. */
+CHECKED err_t store_log_renew(const char *path);
 
 /* -- tables.c, reads.c, states.c
  * -------------------------------------------------------------------------- */

@@ -27,6 +27,7 @@ const statement_t *sql_statement_at(int id)
 err_t sql_error(store_t *self, sqlite3 *db, const char *what)
 {
     err_t code = sqlite_err(db);
+    self->broken = self->broken || (db == self->writer && (code == ERR_IO || code == ERR_CORRUPT));
     if (db == self->writer && self->in_turn && sqlite3_get_autocommit(db)) {
         self->lost = true;
         self->lost_code = code;

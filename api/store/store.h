@@ -80,6 +80,9 @@ void store_reserve(store_t *self, bool on);
 /* -- a turn
  * -------------------------------------------------------------------------------------------- */
 CHECKED err_t store_begin(store_t *self);
+/* ERR_IO: after a commit that counts, bringing the log into the database failed; end the process.
+ */
+CHECKED err_t store_sound(const store_t *self);
 CHECKED err_t store_commit(store_t *self);
 void store_rollback(store_t *self);
 bool store_in_turn(const store_t *self);

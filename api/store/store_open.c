@@ -22,8 +22,31 @@ static void path_of(const store_t *self, const char *name, char out[PATH_N])
     snprintf(out, PATH_N, "%s/%s", self->directory, name);
 }
 
+static uint64_t file_bytes(const store_t *self, const char *name)
+{
+    char path[PATH_N];
+    struct stat status;
+    path_of(self, name, path);
+    return stat(path, &status) == 0 ? (uint64_t)status.st_size : 0;
+}
+
 /* -- directory and lock
  * ------------------------------------------------------------------------------ */
+
+/* A new name is on the disk when the directory it stands in is. */
+static err_t directory_sync_parent(const char *path)
+{
+    char parent[PATH_N];
+    snprintf(parent, sizeof parent, "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (slash)
+        slash[slash == parent] = '\0';
+    int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool failed = fd >= 0 && fsync(fd) < 0 && errno == EIO;
+    if (fd >= 0)
+        close(fd);
+    return failed ? err_set(ERR_IO, "cannot sync the directory that %s stands in", path) : ERR_OK;
+}
 
 static err_t directory_make(const char *directory)
 {
@@ -35,8 +58,12 @@ static err_t directory_make(const char *directory)
         if (kept != '/' && kept != '\0')
             continue;
         *slash = '\0';
-        if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        bool made = mkdir(path, 0700) == 0;
+        if (!made && errno != EEXIST)
             return err_set(ERR_IO, "cannot make the directory %s: %s", path, strerror(errno));
+        err_t err = made ? directory_sync_parent(path) : ERR_OK;
+        if (err)
+            return err;
         *slash = kept;
         if (!kept)
             return ERR_OK;
@@ -109,17 +136,19 @@ static err_t identity_check(store_t *self)
     return err;
 }
 
-/* The commit has succeeded already: what goes wrong here is told by the next store_begin, and a
+/* The commit has succeeded already: what goes wrong here is told by store_sound, and a
  * full disk is no fault, the log just grows. */
 static int checkpoint(void *context, sqlite3 *db, const char *name, int pages)
 {
     store_t *self = context;
-    if (pages < CHECKPOINT_PAGES)
+    if (pages < self->checkpoint_pages)
         return SQLITE_OK;
     int code = sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     bool full = code == SQLITE_FULL || sqlite3_system_errno(db) == ENOSPC;
-    if ((code & 0xff) == SQLITE_IOERR && !full)
+    if ((code & 0xff) == SQLITE_IOERR && !full) {
         self->checkpoint_error = code;
+        self->broken = true;
+    }
     return SQLITE_OK;
 }
 
@@ -337,6 +366,14 @@ static err_t uploads_remove(store_t *self)
     }
 }
 
+/* A log that is still there: the last process did not end well. */
+static err_t log_take(store_t *self)
+{
+    char path[PATH_N];
+    path_of(self, "store.db-wal", path);
+    return self->made && file_bytes(self, "store.db-wal") > 0 ? store_log_renew(path) : ERR_OK;
+}
+
 static err_t files_open(store_t *self)
 {
     err_t err = ERR_OK;
@@ -344,6 +381,8 @@ static err_t files_open(store_t *self)
         err = directory_make(self->directory);
     if (!err && self->directory)
         err = directory_lock(self);
+    if (!err && self->directory)
+        err = log_take(self);
     return err ? err : writer_open(self);
 }
 
@@ -354,6 +393,7 @@ err_t store_open(store_t **out, const store_options_t *options)
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     store_t *self = mem_zero(sizeof *self);
     self->lock_fd = -1;
+    self->checkpoint_pages = CHECKPOINT_PAGES;
     self->directory = options->directory ? mem_text(options->directory) : NULL;
     self->reserve_bytes = options->reserve_bytes;
     err_t err = files_open(self);
@@ -397,6 +437,10 @@ void store_close(store_t **self)
     store_statements_drop(store);
     if (store->reader != store->writer)
         sqlite3_close(store->reader); /* first: the last one to close a log removes it */
+    /* A sync that failed and is tried again says ok, and the bytes are not on the disk: the log
+     * that would be removed then is the only true copy. */
+    if (store->broken)
+        sqlite3_db_config(store->writer, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_close(store->writer);
     if (store->lock_fd >= 0)
         close(store->lock_fd);
@@ -426,14 +470,6 @@ int store_schema_version(const store_t *self)
 
 /* -- room
  * -------------------------------------------------------------------------------------------- */
-
-static uint64_t file_bytes(const store_t *self, const char *name)
-{
-    char path[PATH_N];
-    struct stat status;
-    path_of(self, name, path);
-    return stat(path, &status) == 0 ? (uint64_t)status.st_size : 0;
-}
 
 static uint64_t room(const store_t *self)
 {

@@ -29,12 +29,19 @@ static mark_t mark_now(const store_t *self)
     return (mark_t){.changes_n = self->changes_n, .floor_id = self->floor_id};
 }
 
+err_t store_sound(const store_t *self)
+{
+    return self->checkpoint_error
+               ? err_set(ERR_IO, "a checkpoint failed: %s", sqlite3_errstr(self->checkpoint_error))
+               : ERR_OK;
+}
+
 err_t store_begin(store_t *self)
 {
     INVARIANT(!self->in_turn);
-    if (self->checkpoint_error)
-        return err_set(ERR_IO, "a checkpoint failed: %s", sqlite3_errstr(self->checkpoint_error));
-    err_t err = control(self, STATEMENT_BEGIN);
+    err_t err = store_sound(self);
+    if (!err)
+        err = control(self, STATEMENT_BEGIN);
     if (err)
         return err_context(err, "cannot begin");
     self->in_turn = true;
