@@ -64,6 +64,8 @@ BENCHES := $(wildcard tests/bench/bench_*.c)
 BENCH_BINS := $(BENCHES:tests/bench/%.c=$(BUILD)/bench/%)
 TOOLS := $(wildcard tests/tools/*.c)
 TOOL_BINS := $(TOOLS:tests/tools/%.c=$(BUILD)/tools/%)
+# Layers that a test puts under a whole program (LD_PRELOAD).
+PRELOADS := $(patsubst tests/preload/%.c,$(BUILD)/preload/%.so,$(wildcard tests/preload/*.c))
 
 .PHONY: all help deps test check unit demo bench lint format coverage install uninstall clean test-run sanitized docs
 
@@ -122,6 +124,10 @@ $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(OBJ_LIBS)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS_obj) $(LDFLAGS_obj) $^ $(OBJ_LIBS) $(LIBS) -o $@
 
+$(BUILD)/preload/%.so: tests/preload/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_COMMON) -O2 -fPIC -shared $< -o $@
+
 sanitized: $(TEST_BINS)
 
 check: ## the quick tests, under 60 s: unit tests under ASan+UBSan and a short simulation
@@ -131,7 +137,7 @@ check: ## the quick tests, under 60 s: unit tests under ASan+UBSan and a short s
 test: deps ## everything that CI runs
 	@$(MAKE) --no-print-directory test-run
 test-run:
-	@$(MAKE) --no-print-directory -j2 all sanitized $(TOOL_BINS)
+	@$(MAKE) --no-print-directory -j2 all sanitized $(TOOL_BINS) $(PRELOADS)
 	@$(PYTHON) tests/run.py all
 
 demo: deps ## the whole fleet on real payments, and a report (KEEP=1 leaves it up)

@@ -29,6 +29,13 @@ static void on_signal(void *context, int number)
 static err_t check_reach(const config_t *config)
 {
     const char *const endpoints[] = {config->frontend, config->backend};
+    for (int i = 0; i < 2; i++) {
+        if (!link_is_endpoint(endpoints[i])) {
+            return err_set(ERR_CONFIG,
+                           "%s = \"%s\" is no endpoint: it must be like tcp://127.0.0.1:7601",
+                           i == 0 ? "frontend" : "backend", endpoints[i]);
+        }
+    }
     for (int i = 0; i < 2 && !config->insecure && !*config->keys; i++) {
         if (!link_is_loopback(endpoints[i])) {
             return err_set(

@@ -286,17 +286,26 @@ static err_t load_file(loading_t *loading, const char *path)
     if (!file) {
         return err_set(ERR_CONFIG, "--config %s: %s", path, strerror(errno));
     }
-    char line[LINE_MAX_N], source[PATH_MAX + 16];
+    char source[PATH_MAX + 16];
     err_t err = ERR_OK;
-    for (int n = 1; !err && fgets(line, sizeof line, file); n++) {
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t bytes;
+    errno = 0;
+    for (int n = 1; !err && (bytes = getline(&line, &capacity, file)) >= 0; n++) {
         snprintf(source, sizeof source, "%s:%d", path, n);
-        err = strlen(line) == sizeof line - 1 && line[sizeof line - 2] != '\n'
-                  ? err_set(ERR_CONFIG, "%s: a line of over %zu bytes", source, sizeof line - 2)
-                  : take_line(loading, line, source);
+        if (bytes > LINE_MAX_N) {
+            err = err_set(ERR_CONFIG, "%s: a line of over %d bytes", source, LINE_MAX_N);
+        } else if (strlen(line) != (size_t)bytes) {
+            err = err_set(ERR_CONFIG, "%s: a zero byte: this is no text", source);
+        } else {
+            err = take_line(loading, line, source);
+        }
     }
     if (!err && ferror(file)) {
         err = err_set(ERR_CONFIG, "--config %s: %s", path, strerror(errno));
     }
+    free(line);
     fclose(file);
     return err;
 }

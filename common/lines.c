@@ -91,6 +91,18 @@ static err_t connect_line(lines_t *self, const char *endpoint, const link_curve_
     return err;
 }
 
+static err_t check_endpoints(const config_t *config)
+{
+    for (int i = 0; i < config->brokers.n; i++) {
+        if (!link_is_endpoint(config->brokers.items[i])) {
+            return err_set(ERR_CONFIG,
+                           "brokers: \"%s\" is no endpoint: it must be like tcp://127.0.0.1:7601",
+                           config->brokers.items[i]);
+        }
+    }
+    return ERR_OK;
+}
+
 static err_t check_reach(const config_t *config)
 {
     for (int i = 0; i < config->brokers.n && !config->insecure; i++) {
@@ -109,8 +121,11 @@ static err_t connect_all(lines_t *self, uint64_t role, const config_t *config)
 {
     link_curve_t curve;
     self->has_key = *config->key;
-    err_t err = self->has_key ? keys_load_peer(&curve, config->key, role, config->name)
-                              : check_reach(config);
+    err_t err = check_endpoints(config);
+    if (!err) {
+        err = self->has_key ? keys_load_peer(&curve, config->key, role, config->name)
+                            : check_reach(config);
+    }
     for (int i = 0; i < config->brokers.n && !err; i++) {
         err = connect_line(self, config->brokers.items[i], self->has_key ? &curve : NULL);
     }

@@ -459,6 +459,15 @@ bool link_receive(link_t *self, link_id_t *from, frames_t *out)
 /* -- endpoints
  * ----------------------------------------------------------------------------------------- */
 
+bool link_is_endpoint(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    if (strncmp(text, "ipc://", 6) == 0 || strncmp(text, "inproc://", 9) == 0) {
+        return true;
+    }
+    return strncmp(text, "tcp://", 6) == 0 && colon > text + 6 && colon[1] != 0;
+}
+
 bool link_is_loopback(const char *endpoint)
 {
     if (strncmp(endpoint, "ipc://", 6) == 0 || strncmp(endpoint, "inproc://", 9) == 0) {

@@ -74,6 +74,8 @@ typedef enum { LINK_NOTHING, LINK_ADMITTED, LINK_REFUSED } link_news_t;
 /* How the newest one ended since the last call. */
 link_news_t link_handshake_news(link_t *self);
 
+/* True if it has the form of an endpoint: tcp://HOST:PORT, ipc:// or inproc://. */
+bool link_is_endpoint(const char *text);
 /* True if the endpoint is on loopback (127.0.0.0/8, ::1, localhost) or ipc/inproc. */
 bool link_is_loopback(const char *endpoint);
 

@@ -2,6 +2,7 @@
  * mean here. */
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "api/store/internal.h"
 #include "common/log.h"
@@ -32,7 +33,8 @@ err_t sql_error(store_t *self, sqlite3 *db, const char *what)
         self->lost = true;
         self->lost_code = code;
     }
-    return err_set(code, "%s: %s", what, sqlite3_errmsg(db));
+    int why = code == ERR_IO || code == ERR_FULL ? sqlite3_system_errno(db) : 0;
+    return err_set(code, why ? "%s: %s (%s)" : "%s: %s", what, sqlite3_errmsg(db), strerror(why));
 }
 
 err_t sql_execute(store_t *self, sqlite3 *db, const char *sql)

@@ -171,6 +171,10 @@ START_TEST(test_broken_command_lines_and_files_are_refused)
     }
     fclose(file);
     refused(LOAD('W', "--config", path), ERR_CONFIG, ":1: a line of over");
+    /* What a power cut makes of a file: zeros, which must not pass for a file without settings. */
+    write_file("slots = 1\n");
+    ck_assert_int_eq(truncate(path, 20), 0);
+    refused(LOAD('W', "--config", path), ERR_CONFIG, ":2: a zero byte");
     ck_assert_int_eq(err_exit(ERR_USAGE), 64);
 }
 END_TEST
