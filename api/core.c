@@ -1,6 +1,7 @@
 /* The turn of the api's loop, and the way back after a rolled-back one. */
 #include "api/core.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -339,9 +340,11 @@ static void give_back_unsent(core_t *self)
  * committed. */
 static err_t roll_back(core_t *self, err_t why)
 {
+    char text[512];
+    snprintf(text, sizeof text, "%s", err_text());
     store_rollback(self->store);
     self->counters.rolled_back_n++;
-    log_error("store.rolled_back", "error=%s detail=\"%s\"", err_code(why), err_text());
+    log_error("store.rolled_back", "error=%s detail=\"%s\"", err_code(why), text);
     for (size_t i = 0; i < self->owed_n; i++) {
         frames_free(&self->owed[i].frames);
     }
@@ -357,7 +360,8 @@ static err_t roll_back(core_t *self, err_t why)
     }
     run_after(self, why);
     if (why == ERR_IO || why == ERR_CORRUPT) {
-        return why; /* what is on the disk is not known any more: only a new process may look */
+        /* What is on the disk is not known any more: only a new process may look. */
+        return err_set(why, "%s", text);
     }
     for (int i = 0; i < self->options.brokers_n; i++) {
         self->brokers[i].up = false; /* what was counted as sent was not: begin anew */
