@@ -18,6 +18,9 @@ DEPS := gcc libc6-dev make pkg-config ca-certificates curl gzip python3 python3-
         libzmq3-dev libczmq-dev libsqlite3-dev libmsgpack-dev libcurl4-openssl-dev libmicrohttpd-dev \
         libzstd-dev libjansson-dev libyajl-dev zlib1g-dev libasan8 libubsan1 sqlite3 docker-compose tzdata iproute2
 
+# What `make fuzz` and `make bench-peers` need besides; `make test` needs neither.
+FUZZ_DEPS := clang libclang-rt-14-dev
+
 CC := gcc
 WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
         -Wformat=2 -Wno-format-nonliteral -Wno-format-zero-length -fno-common
@@ -26,6 +29,8 @@ CFLAGS_COMMON := -std=c17 $(WARN) -g -fno-omit-frame-pointer
 CFLAGS_obj := $(CFLAGS_COMMON) -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection \
               -fcf-protection -fPIE
 CFLAGS_san := $(CFLAGS_COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_fuzz := $(filter-out -Werror,$(CFLAGS_COMMON)) -O1 -fsanitize=fuzzer-no-link,address,undefined \
+               -fno-sanitize-recover=undefined
 CFLAGS_cov := $(CFLAGS_COMMON) -O0 --coverage
 LDFLAGS_obj := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 LDFLAGS_san := -fsanitize=address,undefined -Wl,--as-needed
@@ -57,9 +62,11 @@ PROGRAMS := stint stint-api stint-broker stint-worker stint-scheduler stint-migr
 PRESENT := $(foreach p,$(PROGRAMS),$(if $(wildcard $(MAIN_$(p))),$(p)))
 
 TESTS_C := $(wildcard tests/common/test_*.c tests/migrate/test_*.c tests/broker/test_*.c tests/worker/test_*.c \
-             tests/worker/tasks/test_*.c tests/scheduler/test_*.c tests/api/test_*.c tests/api/*/test_*.c tests/sim/test_*.c)
+             tests/worker/tasks/test_*.c tests/scheduler/test_*.c tests/api/test_*.c tests/api/*/test_*.c tests/sim/test_*.c \
+             tests/fuzz/test_*.c)
 TEST_BINS := $(TESTS_C:tests/%.c=$(BUILD)/tests/%)
 TEST_HELPERS := $(wildcard tests/support/*.c tests/sim/sim_*.c)
+FUZZ_TARGETS := $(patsubst tests/fuzz/target_%.c,%,$(wildcard tests/fuzz/target_*.c))
 BENCHES := $(wildcard tests/bench/bench_*.c)
 BENCH_BINS := $(BENCHES:tests/bench/%.c=$(BUILD)/bench/%)
 TOOLS := $(wildcard tests/tools/*.c)
@@ -67,7 +74,7 @@ TOOL_BINS := $(TOOLS:tests/tools/%.c=$(BUILD)/tools/%)
 # Layers that a test puts under a whole program (LD_PRELOAD).
 PRELOADS := $(patsubst tests/preload/%.c,$(BUILD)/preload/%.so,$(wildcard tests/preload/*.c))
 
-.PHONY: all help deps test check unit demo bench lint format coverage install uninstall clean test-run sanitized docs
+.PHONY: all help deps fuzz fuzz-deps test check unit demo bench lint format coverage install uninstall clean test-run sanitized docs
 
 all: $(PRESENT:%=$(BUILD)/%) docs/configuration.md ## build the six programs into build/
 
@@ -114,6 +121,13 @@ $(BUILD)/tests/%: $(BUILD)/san/tests/%.o $(TEST_HELPERS:%.c=$(BUILD)/san/%.o) $(
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS_san) $(LDFLAGS_san) $^ $(SAN_LIBS) -lcheck -lsubunit -lrt $(LIBS) -o $@
 
+FUZZ_OBJS := $(FUZZ_TARGETS:%=$(BUILD)/san/tests/fuzz/target_%.o) $(BUILD)/san/tests/fuzz/fuzz.o
+$(BUILD)/tests/fuzz/test_corpus: $(FUZZ_OBJS)
+# With clang only, as `make fuzz` calls it.
+$(BUILD)/fuzz_%: tests/fuzz/libfuzzer.c $(BUILD)/san/tests/fuzz/target_%.o $(BUILD)/san/tests/fuzz/fuzz.o $(SAN_LIBS)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_san) $(LDFLAGS_san) -fsanitize=fuzzer -DFUZZ_TARGET=fuzz_$* $^ $(SAN_LIBS) $(LIBS) -o $@
+
 OBJ_LIBS := $(foreach n,worker scheduler broker api cli migrate common,$(BUILD)/obj/lib$(n).a)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(OBJ_LIBS)
 	@mkdir -p $(@D)
@@ -148,6 +162,14 @@ bench: ## figures, each with its reference in the same run
 	@$(MAKE) --no-print-directory -j2 all $(BENCH_BINS) $(TOOL_BINS)
 	@for b in $(BENCH_BINS); do echo "== $$b"; $$b || exit 1; done
 	@for b in $(wildcard tests/bench/bench_*.py); do echo "== $$b"; $(PYTHON) $$b || exit 1; done
+
+fuzz-deps: ## install what `make fuzz` needs besides
+	@$(MAKE) --no-print-directory deps DEPS='$(FUZZ_DEPS)'
+SECONDS ?= 60
+TARGET ?= $(FUZZ_TARGETS)
+fuzz: ## libFuzzer on TARGET=wire (or all in turn) for SECONDS=60 each
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/fuzz CC=clang CFLAGS_san='$(CFLAGS_fuzz)' $(TARGET:%=$(BUILD)/fuzz/fuzz_%)
+	@$(PYTHON) tests/fuzz/fuzz.py $(BUILD)/fuzz $(SECONDS) $(TARGET)
 
 FORMATTED := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 format: ## lay the code out with clang-format
