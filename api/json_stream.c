@@ -244,10 +244,10 @@ static void on_one_line(char *raw, size_t n)
 
 static err_t tell(json_stream_t *self, json_element_t *element)
 {
-    if (self->top == 0) {
-        return check_raw(self->data, self->n);
-    }
     size_t end = yajl_get_bytes_consumed(self->parser);
+    if (self->top == 0) {
+        return check_raw(self->data, end); /* what follows has not passed yajl */
+    }
     keep(self, end);
     char *raw = (char *)self->rest.data;
     size_t n = self->rest.n;
