@@ -31,6 +31,8 @@ struct json_stream {
     buffer_t rest;    /* bytes of the unfinished element */
     const char *data; /* of the running push */
     size_t n, from;   /* from: what of it has been told */
+    bool over;        /* the document has ended, */
+    size_t over_at;   /* at this place of the running push */
     uint64_t index, line;
     err_t err;
 };
@@ -246,6 +248,8 @@ static err_t tell(json_stream_t *self, json_element_t *element)
 {
     size_t end = yajl_get_bytes_consumed(self->parser);
     if (self->top == 0) {
+        self->over = true;
+        self->over_at = end;
         return check_raw(self->data, end); /* what follows has not passed yajl */
     }
     keep(self, end);
@@ -358,7 +362,12 @@ static int on_end_array(void *context)
 {
     json_stream_t *self = context;
     self->depth--;
-    return self->depth < self->top || ended(self, (json_element_t){.kind = JSON_KIND_OTHER});
+    if (self->depth < self->top) {
+        self->over = true;
+        self->over_at = yajl_get_bytes_consumed(self->parser);
+        return true;
+    }
+    return ended(self, (json_element_t){.kind = JSON_KIND_OTHER});
 }
 
 /* -- life -------------------------------------------------------------------------------------- */
@@ -436,14 +445,29 @@ static err_t failed(json_stream_t *self, yajl_status status)
     return syntax_error(self);
 }
 
+/* Behind the end yajl passes over the first half of a token: a quote, "tr". */
+static err_t check_end(const json_stream_t *self)
+{
+    for (size_t i = self->over_at; self->over && i < self->n; i++) {
+        if (!strchr(" \t\r\n", self->data[i]) || !self->data[i]) {
+            return err_set(ERR_MALFORMED, "something follows the end of the JSON text");
+        }
+    }
+    return ERR_OK;
+}
+
 err_t json_stream_push(json_stream_t *self, const char *data, size_t n)
 {
     self->data = data;
     self->n = n;
-    self->from = 0;
+    self->from = self->over_at = 0;
     yajl_status status = yajl_parse(self->parser, (const unsigned char *)data, n);
     if (status != yajl_status_ok) {
         return failed(self, status);
+    }
+    err_t err = check_end(self);
+    if (err) {
+        return err;
     }
     if (self->depth >= self->top) {
         keep(self, n);
@@ -482,12 +506,14 @@ err_t json_line_check(const char *data, size_t n)
     json_stream_t self = {.data = data, .n = n};
     open_parser(&self);
     yajl_status status = yajl_parse(self.parser, (const unsigned char *)data, n);
-    if (status == yajl_status_ok) {
+    err_t err = status == yajl_status_ok ? check_end(&self) : ERR_OK;
+    if (status == yajl_status_ok && !err) {
         status = yajl_complete_parse(self.parser);
     }
-    err_t err = status == yajl_status_ok                ? ERR_OK
-                : status == yajl_status_client_canceled ? self.err
-                                                        : syntax_error(&self);
+    err = err                                     ? err
+          : status == yajl_status_ok              ? ERR_OK
+          : status == yajl_status_client_canceled ? self.err
+                                                  : syntax_error(&self);
     close_parser(&self);
     return err;
 }
