@@ -404,7 +404,7 @@ static void decode_errors(unpack_t *in, statistics_t *out)
         error.line = unpack_uint(in);
         error.code = (row_code_t)decode_code(in);
         slice_t field = unpack_text(in);
-        if (in->failed || field.n > FIELD_NAME_MAX) {
+        if (in->failed || field.n > FIELD_NAME_MAX || !row_utf8(field)) {
             in->failed = true;
             break;
         }

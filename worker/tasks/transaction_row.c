@@ -125,7 +125,7 @@ static size_t utf8_length(const unsigned char *at, size_t left)
     return n;
 }
 
-static bool is_utf8(slice_t line)
+bool row_utf8(slice_t line)
 {
     const unsigned char *at = (const unsigned char *)line.data;
     for (size_t left = line.n; left > 0;) {
@@ -297,7 +297,7 @@ row_code_t row_parse(row_parser_t *self, slice_t line, transaction_t *out, row_f
         return fault_of_line(fault, ROW_ROW_SIZE);
     }
     /* In NDJSON a raw NUL is a fault of the JSON, not of the encoding. */
-    if (!is_utf8(line) || (csv && memchr(line.data, 0, line.n))) {
+    if (!row_utf8(line) || (csv && memchr(line.data, 0, line.n))) {
         return fault_of_line(fault, ROW_ENCODING);
     }
     return csv ? parse_csv(self, line, out, fault) : parse_ndjson(self, line, out, fault);

@@ -73,6 +73,9 @@ row_code_t row_parse(row_parser_t *self, slice_t line, transaction_t *out, row_f
  * absent). */
 row_code_t row_check(const slice_t values[COLUMN_IDS_N], transaction_t *out, row_fault_t *fault);
 
+/* Well-formed UTF-8 (RFC 3629). */
+bool row_utf8(slice_t text);
+
 /* Note a fault in the column; returns code. */
 row_code_t row_fault_set(row_fault_t *fault, row_code_t code, slice_t field);
 
