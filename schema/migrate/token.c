@@ -234,6 +234,20 @@ int tokens_close(const tokens_t *self, int i, int end)
     return -1;
 }
 
+/* Must it keep its quotes to stay a name, one token, and the same in an expression? */
+static bool needs_quotes(const char *name)
+{
+    static const char *const values[] = {
+        "null", "true", "false", "not", "current_date", "current_time", "current_timestamp"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        if (name_equal(name, values[i]))
+            return true;
+    for (const char *at = name; *at; at++)
+        if (!is_word((unsigned char)*at))
+            return true;
+    return !*name || is_digit((unsigned char)*name) || *name == '$';
+}
+
 char *tokens_normal(arena_t *arena, const tokens_t *self, int from, int to)
 {
     buffer_t out = {0};
@@ -246,7 +260,8 @@ char *tokens_normal(arena_t *arena, const tokens_t *self, int from, int to)
             for (char *at = name; *at; at++)
                 if (*at >= 'A' && *at <= 'Z')
                     *at = (char)(*at + 'a' - 'A');
-            buffer_add_text(&out, name);
+            bool quote = token->kind == TOKEN_QUOTED && needs_quotes(name);
+            buffer_add_text(&out, quote ? name_quoted(arena, name) : name);
         } else {
             buffer_add(&out, self->text + token->at, (size_t)token->n);
         }
