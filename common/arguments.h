@@ -14,8 +14,8 @@
 
 typedef enum { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_PAIR } option_kind_t;
 
-/* OPTION_NUMBER is a whole number in low..high. OPTION_PAIR is NAME=VALUE and may be repeated; any
- * other may be given once. A row without a name ends a list. */
+/* OPTION_NUMBER is a whole number in low..high. OPTION_PAIR is NAME=VALUE and may be repeated, a
+ * flag too (to no effect); any other may be given once. A row without a name ends a list. */
 typedef struct {
     const char *name;
     option_kind_t kind;
