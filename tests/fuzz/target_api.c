@@ -20,8 +20,8 @@ enum {
 typedef struct {
     uint64_t job, batch, attempt, kind, batches_n;
     int broker;
-    bool proved;  /* given back by a proof that is true */
-    bool started; /* by a message that says so */
+    bool proved;        /* given back by a proof that is true */
+    msg_type_t outcome; /* RESULT or FAILURE: an attempt has one */
 } dispatched_t;
 
 typedef struct {
@@ -241,6 +241,11 @@ static dispatched_t pick(feed_t *feed, dispatched_t **which)
     if (feed_chance(feed, 16)) {
         it.attempt += feed_below(feed, 3);
         *which = NULL;
+        for (uint32_t i = 0; i < dispatched_n; i++) {
+            if (dispatched[i].batch == it.batch && dispatched[i].attempt == it.attempt) {
+                *which = &dispatched[i];
+            }
+        }
     }
     return it;
 }
@@ -254,14 +259,16 @@ static void outcome(feed_t *feed, msg_type_t type)
         id = str_of("another store...");
     }
     msg_t msg = {.type = type};
-    /* A proof is true or never sent: what has been said to run is not given back. */
+    /* No worker says both that it ran and that it did not, or two outcomes of one attempt. */
     bool proof = type == MSG_REFUSED || type == MSG_HANDED_BACK || type == MSG_UNDELIVERABLE;
-    if (which && ((proof && which->started) || (!proof && which->proved))) {
+    bool end = type == MSG_RESULT || type == MSG_FAILURE;
+    if (which && ((proof && which->outcome) || (!proof && which->proved) ||
+                  (end && which->outcome && which->outcome != type))) {
         return;
     }
     if (which) {
         which->proved = which->proved || proof;
-        which->started = which->started || type == MSG_RESULT || type == MSG_FAILURE;
+        which->outcome = end ? type : which->outcome;
     }
     switch ((int)type) {
     case MSG_ACCEPTED:
