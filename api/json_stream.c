@@ -135,7 +135,7 @@ static json_key_t *key_place(json_stream_t *self, uint64_t hash, const void *nam
         json_key_t *key = &self->keys[i];
         if (key->element != self->element ||
             (key->hash == hash && key->object == object && key->n == n &&
-             memcmp(self->key_text.data + key->at, name, n) == 0)) {
+             (n == 0 || memcmp(self->key_text.data + key->at, name, n) == 0))) {
             return key;
         }
     }
@@ -456,7 +456,24 @@ static err_t check_end(const json_stream_t *self)
     return ERR_OK;
 }
 
-err_t json_stream_push(json_stream_t *self, const char *data, size_t n)
+/* yajl takes them for blanks. Inside strings it refuses them, so that they can be looked for first.
+ */
+static size_t before_odd_blank(const char *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (data[i] == '\v' || data[i] == '\f') {
+            return i;
+        }
+    }
+    return n;
+}
+
+static err_t odd_blank(char c)
+{
+    return err_set(ERR_MALFORMED, "the byte 0x%02x is no blank of JSON", (unsigned char)c);
+}
+
+static err_t push_plain(json_stream_t *self, const char *data, size_t n)
 {
     self->data = data;
     self->n = n;
@@ -483,6 +500,13 @@ err_t json_stream_push(json_stream_t *self, const char *data, size_t n)
                : err_set(ERR_TOO_LARGE, "an element is over %d bytes", JSON_ELEMENT_BYTES);
 }
 
+err_t json_stream_push(json_stream_t *self, const char *data, size_t n)
+{
+    size_t plain = before_odd_blank(data, n);
+    err_t err = push_plain(self, data, plain);
+    return err || plain == n ? err : odd_blank(data[plain]);
+}
+
 err_t json_stream_finish(json_stream_t *self)
 {
     self->data = "";
@@ -503,6 +527,10 @@ uint64_t json_stream_line(const json_stream_t *self)
 
 err_t json_line_check(const char *data, size_t n)
 {
+    size_t plain = before_odd_blank(data, n);
+    if (plain < n) {
+        return odd_blank(data[plain]);
+    }
     json_stream_t self = {.data = data, .n = n};
     open_parser(&self);
     yajl_status status = yajl_parse(self.parser, (const unsigned char *)data, n);
