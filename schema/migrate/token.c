@@ -43,6 +43,8 @@ static int skip_blank(const source_t *self, int i)
         unsigned char c = byte_at(self, i), next = byte_at(self, i + 1);
         if (is_space(c)) {
             i++;
+        } else if (c == 0xef && next == 0xbb && byte_at(self, i + 2) == 0xbf) {
+            i += 3; /* for SQLite a byte order mark is white space wherever a token could begin */
         } else if (c == '-' && next == '-') {
             while (i < self->n && self->text[i] != '\n')
                 i++;
@@ -150,11 +152,7 @@ tokens_t tokens_read(arena_t *arena, const char *text, size_t n)
 {
     source_t source = {text, (int)n};
     tokens_t self = {.text = text};
-    int i = 0;
-    /* SQLite takes a byte order mark for white space; only the first one is one. */
-    if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-        i = 3;
-    for (i = skip_blank(&source, i); i < source.n; i = skip_blank(&source, i)) {
+    for (int i = skip_blank(&source, 0); i < source.n; i = skip_blank(&source, i)) {
         self.items = arena_grow(arena, self.items, self.n, sizeof *self.items);
         self.items[self.n] = token_at(&source, i);
         i += self.items[self.n++].n;
