@@ -17,7 +17,9 @@ bool guard_extend(guard_t *self, int64_t from_ms, int64_t lease_ms)
     if (next.kill_at <= self->kill_at) {
         return false;
     }
-    *self = next;
+    self->kill_at = next.kill_at;
+    /* A shorter lease moves the two by different spans. */
+    self->child_at = next.child_at > self->child_at ? next.child_at : self->child_at;
     return true;
 }
 
