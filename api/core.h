@@ -87,9 +87,9 @@ CHECKED err_t core_submit_header(core_submission_t *self, const char *line, size
  * data. */
 CHECKED err_t core_submit_chunk(core_submission_t *self, uint32_t items_n, uint64_t raw_bytes,
                                 blob_t *data);
-/* All chunks are there. The job is accepted when the turn's commit succeeded (core_after_commit).
- * Frees. ERR_INVALID: no items. */
-CHECKED err_t core_submit_close(core_submission_t **self, uint64_t *job);
+/* All chunks are there. The job is accepted when the turn's commit succeeded (core_after_commit);
+ * *job is how it will stand then, until the next call. Frees. ERR_INVALID: no items. */
+CHECKED err_t core_submit_close(core_submission_t **self, const job_row_t **job);
 /* Forget it; rows already written are removed in steps. NULL-safe. */
 void core_submit_abort(core_submission_t **self);
 

@@ -138,7 +138,7 @@ static frames_t dispatch_of(core_t *self, broker_t *broker, const live_batch_t *
     return frames_of(&msg, items);
 }
 
-/* What the DISPATCH says beside the batch: read once, when the job starts to run. */
+/* What the DISPATCH says beside the batch: kept since the submission, or read once. */
 static err_t load_row(core_t *self, live_job_t *job)
 {
     if (job->row) {
@@ -194,7 +194,10 @@ live_batch_t *core_lease(core_t *self, live_job_t *job, uint32_t max_items, blob
     if (!err) {
         err = lease_next(self, job, max_items, &row);
     }
-    if (!err && !row.is_finalize && row.chunks_n > 0) {
+    if (!err && job->input) {
+        *items = job->input;
+        job->input = NULL;
+    } else if (!err && !row.is_finalize && row.chunks_n > 0) {
         err = store_batch_items(self->store, job->id, &row, items);
     }
     err = core_verb_end(self, err);

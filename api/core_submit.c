@@ -284,7 +284,34 @@ static err_t accept(core_submission_t *self)
                : store_job_received(self->core->store, self->id, self->chunks_n, self->items_total);
 }
 
-err_t core_submit_close(core_submission_t **self_ref, uint64_t *job)
+/* The job in memory, with what its DISPATCH will say. */
+static const job_row_t *remember(core_submission_t *self)
+{
+    job_row_t *row = mem_zero(sizeof *row);
+    *row = (job_row_t){.id = self->id,
+                       .task_id = self->task_id,
+                       .state = JOB_PENDING,
+                       .priority = self->priority,
+                       .epoch = 1,
+                       .format = self->format,
+                       .chunk_items = self->chunk_items,
+                       .batch_items = self->batch_items,
+                       .first_line = self->first_line,
+                       .params = self->params,
+                       .header = self->header,
+                       .chunks_n = self->chunks_n,
+                       .items_total = self->items_total,
+                       .input_raw = self->first ? self->first_raw : 0,
+                       .input_inline = self->first != NULL,
+                       .created_at = self->core->wall};
+    memcpy(row->task, self->task->row.name, sizeof row->task);
+    self->params = self->header = NULL;
+    feeder_t *feeder = self->core->feeder;
+    feeder_job_keep(feeder, feeder_job_add(feeder, row), row, self->first);
+    return row;
+}
+
+err_t core_submit_close(core_submission_t **self_ref, const job_row_t **job)
 {
     core_submission_t *self = *self_ref;
     core_t *core = self->core;
@@ -309,17 +336,8 @@ err_t core_submit_close(core_submission_t **self_ref, uint64_t *job)
         core_submit_abort(self_ref);
         return err;
     }
-    job_row_t row = {.id = self->id,
-                     .task_id = self->task_id,
-                     .state = JOB_PENDING,
-                     .priority = self->priority,
-                     .chunks_n = self->chunks_n,
-                     .items_total = self->items_total,
-                     .batch_items = self->batch_items,
-                     .created_at = core->wall};
-    feeder_job_add(core->feeder, &row);
+    *job = remember(self);
     core->urgent = true;
-    *job = self->id;
     destroy(self_ref);
     return ERR_OK;
 }

@@ -5,9 +5,18 @@
 
 #include "common/log.h"
 
+enum { KEPT_MAX = 1024, KEPT_BYTES_MAX = 4 << 20 };
+
+typedef struct {
+    uint64_t job;
+    size_t bytes;
+} kept_t;
+
 struct feeder {
     map_t jobs, batches, tasks;
     heap_t deadlines;
+    kept_t kept[KEPT_MAX]; /* a ring: kept_from.. of kept_n; jobs may be gone already */
+    size_t kept_from, kept_n, kept_bytes;
 };
 
 static bool deadline_before(const void *a, const void *b)
@@ -23,6 +32,16 @@ bool feeder_job_before(const live_job_t *a, const live_job_t *b)
 static bool job_before(const void *a, const void *b)
 {
     return feeder_job_before(a, b);
+}
+
+static void job_free(live_job_t *job)
+{
+    if (job->row) {
+        job_row_free(job->row);
+        free(job->row);
+    }
+    blob_unref(&job->input);
+    free(job);
 }
 
 feeder_t *feeder_new(void)
@@ -44,11 +63,7 @@ void feeder_destroy(feeder_t **self_ref)
     }
     at = 0;
     for (live_job_t *job; (job = map_next(&self->jobs, &at));) {
-        if (job->row) {
-            job_row_free(job->row);
-            free(job->row);
-        }
-        free(job);
+        job_free(job);
     }
     at = 0;
     for (live_task_t *task; (task = map_next(&self->tasks, &at));) {
@@ -186,6 +201,35 @@ live_job_t *feeder_job_add(feeder_t *self, const job_row_t *row)
     return job;
 }
 
+static void drop_oldest(feeder_t *self)
+{
+    kept_t *oldest = &self->kept[self->kept_from];
+    live_job_t *job = feeder_job(self, oldest->job);
+    if (job && job->state == JOB_PENDING) {
+        job_row_free(job->row);
+        free(job->row);
+        job->row = NULL;
+        blob_unref(&job->input);
+    }
+    self->kept_bytes -= oldest->bytes;
+    self->kept_from = (self->kept_from + 1) % KEPT_MAX;
+    self->kept_n--;
+}
+
+void feeder_job_keep(feeder_t *self, live_job_t *job, job_row_t *row, blob_t *input)
+{
+    INVARIANT(!job->row && job->state == JOB_PENDING);
+    size_t bytes = strlen(row->params) + strlen(row->header) + blob_n(input);
+    job->row = row;
+    job->input = input ? blob_ref(input) : NULL;
+    while (self->kept_n == KEPT_MAX ||
+           (self->kept_n && self->kept_bytes + bytes > KEPT_BYTES_MAX)) {
+        drop_oldest(self);
+    }
+    self->kept[(self->kept_from + self->kept_n++) % KEPT_MAX] = (kept_t){job->id, bytes};
+    self->kept_bytes += bytes;
+}
+
 live_job_t *feeder_job(const feeder_t *self, uint64_t id)
 {
     return map_get(&self->jobs, id);
@@ -215,11 +259,7 @@ void feeder_job_remove(feeder_t *self, live_job_t *job)
     job->task->items_waiting -= job->items_total - job->items_cut;
     job->task->batches_waiting -= job->batches_estimate;
     map_remove(&self->jobs, job->id);
-    if (job->row) {
-        job_row_free(job->row);
-        free(job->row);
-    }
-    free(job);
+    job_free(job);
 }
 
 uint64_t feeder_jobs_n(const feeder_t *self)

@@ -57,7 +57,8 @@ struct live_job {
     int64_t created_at;        /* wall clock */
     live_batch_t *ready_first, *ready_last;
     heap_slot_t slot;  /* in task->jobs or task->finalizing */
-    job_row_t *row;    /* parameters, header and the like, loaded at the first dispatch */
+    job_row_t *row;    /* parameters, header and the like: kept, or loaded at the first dispatch */
+    blob_t *input;     /* the only chunk, kept; NULL: the store has it */
     uint64_t rate[12]; /* items finished in each of the last 12 spans of 5 s */
     int64_t rate_span, rate_since;
 };
@@ -73,6 +74,10 @@ live_task_t *feeder_task_by_id(const feeder_t *self, uint64_t id);
 
 /* A job that is new or was loaded at start. */
 live_job_t *feeder_job_add(feeder_t *self, const job_row_t *row);
+/* Keep what the DISPATCH of a new job will say, so that one that is dispatched soon is not read
+ * back from the store: takes the row, and a reference of `input` (may be NULL). Room is for some
+ * thousand; the oldest that still wait are dropped again. */
+void feeder_job_keep(feeder_t *self, live_job_t *job, job_row_t *row, blob_t *input);
 live_job_t *feeder_job(const feeder_t *self, uint64_t id);
 /* Forget the job and all its batches (it became terminal or was removed). */
 void feeder_job_remove(feeder_t *self, live_job_t *job);

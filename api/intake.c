@@ -19,7 +19,6 @@ struct intake {
     inflater_t *inflater; /* NULL: not gzip */
     framing_t framing;
     json_stream_t *json; /* NULL: lines */
-    ZSTD_CCtx *zstd;
     buffer_t chunk, compact;
     uint32_t chunk_n;
     uint64_t bytes, expanded, items, lines;
@@ -27,6 +26,18 @@ struct intake {
     bool line_known; /* the error is in line `lines` */
     bool json_failed;
 };
+
+/* Each chunk is compressed in one call, so one context serves every upload; making one costs more
+ * than a small submission. */
+static ZSTD_CCtx *compressor(void)
+{
+    static ZSTD_CCtx *the_one;
+    if (!the_one) {
+        the_one = ZSTD_createCCtx();
+        INVARIANT(the_one);
+    }
+    return the_one;
+}
 
 /* -- chunks ------------------------------------------------------------------------------------ */
 
@@ -37,7 +48,7 @@ static err_t close_chunk(intake_t *self)
     }
     buffer_t out = {0};
     buffer_reserve(&out, ZSTD_compressBound(self->chunk.n));
-    size_t n = ZSTD_compressCCtx(self->zstd, out.data, out.capacity, self->chunk.data,
+    size_t n = ZSTD_compressCCtx(compressor(), out.data, out.capacity, self->chunk.data,
                                  self->chunk.n, CHUNK_LEVEL);
     INVARIANT(!ZSTD_isError(n));
     blob_t *data = blob_new(out.data, n); /* a copy of the right size: it may be kept for long */
@@ -142,8 +153,6 @@ intake_t *intake_new(const intake_options_t *options, intake_sink_t sink)
     self->options = *options;
     self->sink = sink;
     self->inflater = options->gzip ? inflater_new() : NULL;
-    self->zstd = ZSTD_createCCtx();
-    INVARIANT(self->zstd);
     if (options->kind == INTAKE_JSON) {
         self->json = json_stream_new(on_element, self);
     } else {
@@ -165,7 +174,6 @@ void intake_destroy(intake_t **self_ref)
     framing_free(&self->framing);
     buffer_free(&self->chunk);
     buffer_free(&self->compact);
-    ZSTD_freeCCtx(self->zstd);
     free(self);
     *self_ref = NULL;
 }

@@ -372,6 +372,16 @@ static int on_end_array(void *context)
 
 /* -- life -------------------------------------------------------------------------------------- */
 
+/* One for the life of the process: a parser may live for a single line. */
+static uint64_t process_seed(void)
+{
+    static uint64_t seed;
+    if (!seed && getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed) {
+        seed = (uint64_t)(uintptr_t)&seed;
+    }
+    return seed;
+}
+
 static void open_parser(json_stream_t *self)
 {
     static const yajl_callbacks calls = {.yajl_null = on_null,
@@ -386,9 +396,7 @@ static void open_parser(json_stream_t *self)
     self->parser = yajl_alloc(&calls, NULL, self);
     self->element = 1;
     self->line = 1;
-    if (getrandom(&self->seed, sizeof self->seed, GRND_NONBLOCK) != sizeof self->seed) {
-        self->seed = (uint64_t)(uintptr_t)self;
-    }
+    self->seed = process_seed();
 }
 
 static void close_parser(json_stream_t *self)

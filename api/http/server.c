@@ -15,7 +15,7 @@
 
 enum {
     IDLE_S = 30,
-    POOL_BYTES = 256 << 10,
+    POOL_BYTES = 64 << 10,
     SWEEP_MS = 1000,
     HEAD_MS = 60000,        /* from idle to a complete head */
     SLOW_GRACE_MS = 30000,  /* a body has that long, */

@@ -25,7 +25,8 @@ struct upload {
     buffer_t body;
     envelope_t envelope;
     size_t items_at;
-    uint64_t job; /* accepted, not committed yet */
+    json_t *accepted; /* the answer, once it is committed */
+    uint64_t job;
 };
 
 static void free_upload(request_t *self)
@@ -35,6 +36,7 @@ static void free_upload(request_t *self)
     intake_destroy(&upload->intake);
     inflater_destroy(&upload->inflater);
     envelope_free(&upload->envelope);
+    json_decref(upload->accepted);
     self->http->envelope_bytes -= upload->body.n;
     buffer_free(&upload->body);
     free(upload);
@@ -335,21 +337,13 @@ size_t submit_body(request_t *self, const char *data, size_t n)
 
 static void on_committed(request_t *self, err_t err)
 {
-    uint64_t job = self->upload->job;
-    core_t *core = self->http->core;
-    job_row_t row;
     if (err) {
-        err = err_set(err, "the submission was not stored: %s", err_title(err));
-    } else {
-        err = store_read_job(core_store(core), job, &row);
-    }
-    if (err) {
-        refuse(self, err);
+        refuse(self, err_set(err, "the submission was not stored: %s", err_title(err)));
         return;
     }
-    reply_json(self, 202, view_job(&row, core_job_rate(core, job)));
-    snprintf(self->reply.location, sizeof self->reply.location, "/api/v1/batch-jobs/%" PRIu64, job);
-    job_row_free(&row);
+    reply_json(self, 202, json_incref(self->upload->accepted));
+    snprintf(self->reply.location, sizeof self->reply.location, "/api/v1/batch-jobs/%" PRIu64,
+             self->upload->job);
 }
 
 static err_t finish_envelope_body(request_t *self)
@@ -422,7 +416,15 @@ static err_t submit_step(request_t *self, bool *all)
     if (!upload->is_envelope || upload->envelope.items) {
         err = intake_finish(upload->intake);
     }
-    return err ? err : core_submit_close(&upload->submission, &upload->job);
+    const job_row_t *job = NULL;
+    if (!err) {
+        err = core_submit_close(&upload->submission, &job);
+    }
+    if (!err) {
+        upload->job = job->id;
+        upload->accepted = view_job(job, 0);
+    }
+    return err;
 }
 
 void submit_end(request_t *self)

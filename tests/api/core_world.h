@@ -311,11 +311,11 @@ static void send_items(core_submission_t *submission, uint32_t items)
 static uint64_t submit(const char *task, uint32_t items, int priority)
 {
     core_submission_t *submission = NULL;
-    uint64_t job = 0;
+    const job_row_t *job = NULL;
     ck_ok(submit_to(&submission, task, priority));
     send_items(submission, items);
     ck_ok(core_submit_close(&submission, &job));
-    return job;
+    return job->id;
 }
 
 static job_row_t job_row(uint64_t job)

@@ -322,8 +322,9 @@ START_TEST(test_dispatch_says_what_the_worker_must_know)
     ck_ok(core_submit_open(&submission, core, &what));
     json_decref(params);
     send_items(submission, 7);
-    uint64_t job = 0;
-    ck_ok(core_submit_close(&submission, &job));
+    const job_row_t *accepted = NULL;
+    ck_ok(core_submit_close(&submission, &accepted));
+    uint64_t job = accepted->id;
     msg_dispatch_t it = next_dispatch();
     ck_assert(str_equal(it.store_id, str_bytes(store_id(store), WIRE_PEER_N)));
     ck_assert(str_equal(it.task, str_of("noop")));

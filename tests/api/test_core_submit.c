@@ -46,10 +46,10 @@ START_TEST(test_upload_is_invisible_and_not_dispatched_while_receiving)
     ck_assert_int_eq(visible_jobs(), 0);
     ck_assert_int_eq(waiting(MSG_DISPATCH), 0);
     ck_err(ERR_NOT_FOUND, core_cancel(core, id));
-    uint64_t job = 0;
+    const job_row_t *job = NULL;
     ck_ok(core_submit_close(&submission, &job));
+    ck_assert_uint_eq(job->id, id);
     turn();
-    ck_assert_uint_eq(job, id);
     ck_assert_int_eq(visible_jobs(), 1);
     ck_assert_int_eq(waiting(MSG_DISPATCH), 1);
 }
@@ -153,10 +153,10 @@ START_TEST(test_upload_of_a_rolled_back_turn_says_so)
     ck_assert_uint_eq(core_counters(core)->rolled_back_n, 1);
     store_sim_full(store, false);
     ck_err(ERR_UNAVAILABLE, core_submit_chunk(submission, 100, 10, blob_new("x", 1)));
-    uint64_t job = 0;
+    const job_row_t *job = NULL;
     ck_err(ERR_UNAVAILABLE, core_submit_close(&submission, &job));
     ck_assert_ptr_null(submission);
-    ck_assert_uint_eq(job, 0);
+    ck_assert_ptr_null(job);
 }
 END_TEST
 
@@ -210,7 +210,7 @@ END_TEST
 START_TEST(test_no_items_is_refused_and_leaves_nothing)
 {
     core_submission_t *submission = NULL;
-    uint64_t job = 0;
+    const job_row_t *job = NULL;
     ck_ok(submit_to(&submission, "noop", 0));
     ck_err(ERR_INVALID, core_submit_close(&submission, &job));
     ck_assert_ptr_null(submission);

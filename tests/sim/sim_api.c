@@ -176,9 +176,9 @@ void sim_api_submit(sim_t *sim)
         core_submit_abort(&submission); /* or the client went away */
         return;
     }
-    uint64_t job = 0;
+    const job_row_t *job = NULL;
     if (!core_submit_close(&submission, &job)) {
-        wait_for(sim, job, items, false);
+        wait_for(sim, job->id, items, false);
     }
 }
 
