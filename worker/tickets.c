@@ -96,7 +96,8 @@ static uint64_t next_mask(const tickets_want_t *want, uint32_t position)
 {
     uint64_t mask = 0;
     bool full = position < want->full_n;
-    for (int task = 0; task < TICKETS_TASKS; task++) {
+    for (uint64_t left = want->limited | want->unlimited; left; left &= left - 1) {
+        int task = __builtin_ctzll(left);
         uint64_t bit = UINT64_C(1) << task;
         bool fits = (want->unlimited & bit) != 0;
         if (want->limited & bit) {

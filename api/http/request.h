@@ -15,6 +15,7 @@
 
 enum {
     TURN_UPLOAD_BYTES = 256 << 10, /* of all uploads in one turn, after gunzip */
+    TURN_SUBMITS = 64,             /* submissions that end in one turn */
     HEAD_BYTES_MAX = 16 << 10,
 };
 
@@ -35,6 +36,7 @@ struct http {
     request_t *suspended, *suspended_last; /* who waited longest first */
     unsigned uploads_waiting;              /* of them, for their turn */
     size_t turn_used;                      /* bytes of uploads taken in this turn */
+    int turn_submits;                      /* submissions ended in this turn */
     uint64_t envelope_bytes;               /* of all envelopes being received */
     int64_t opened_at;
     bool resumed, draining;
@@ -64,7 +66,7 @@ struct request {
     upload_t *upload;
     /* suspended: */
     request_t *next, *previous;
-    bool waits, for_commit;
+    bool waits, for_commit, for_end;
     void (*committed)(request_t *self, err_t err);
     bool turn_is_mine; /* it waited longest */
 };
@@ -79,6 +81,9 @@ void refuse(request_t *self, err_t err);
 /* server.c */
 /* Continue in the next turn: the handler is called again. */
 void wait_for_turn(request_t *self);
+/* False: this turn has ended its share of submissions; the handler is called again in a later one.
+ */
+bool may_end(request_t *self);
 /* `committed` is called after the commit and sets the reply. */
 void wait_for_commit(request_t *self, void (*committed)(request_t *self, err_t err));
 /* How much of this turn's share is left. */

@@ -56,8 +56,11 @@ static void on_ready(void *context)
 static void suspend(request_t *self)
 {
     http_t *http = self->http;
-    self->waits = true;
     self->turn_is_mine = false;
+    if (self->waits) {
+        return; /* called by end_waiting: it has been since its body ended */
+    }
+    self->waits = true;
     self->next = NULL;
     self->previous = http->suspended_last;
     *(self->previous ? &self->previous->next : &http->suspended) = self;
@@ -70,8 +73,8 @@ static void resume(request_t *self)
     http_t *http = self->http;
     *(self->previous ? &self->previous->next : &http->suspended) = self->next;
     *(self->next ? &self->next->previous : &http->suspended_last) = self->previous;
-    http->uploads_waiting -= self->for_commit ? 0 : 1;
-    self->waits = self->for_commit = false;
+    http->uploads_waiting -= self->for_commit || self->for_end ? 0 : 1;
+    self->waits = self->for_commit = self->for_end = false;
     http->resumed = true;
     MHD_resume_connection(self->connection);
 }
@@ -80,6 +83,35 @@ void wait_for_turn(request_t *self)
 {
     suspend(self);
     self->http->uploads_waiting++;
+}
+
+bool may_end(request_t *self)
+{
+    if (self->http->turn_submits < TURN_SUBMITS) {
+        self->http->turn_submits++;
+        return true;
+    }
+    suspend(self);
+    self->for_end = true;
+    return false;
+}
+
+/* Those that came when a turn had ended its share, the oldest first. They stay suspended: most wait
+ * for the commit next. */
+static void end_waiting(http_t *self)
+{
+    request_t *next = NULL;
+    for (request_t *at = self->suspended; at && self->turn_submits < TURN_SUBMITS; at = next) {
+        next = at->next;
+        if (at->for_end) {
+            at->for_end = false;
+            at->handle(at);
+            if (at->reply.status) {
+                at->for_end = true; /* it waits for nothing any more */
+                resume(at);
+            }
+        }
+    }
 }
 
 static void on_committed(void *context, err_t err)
@@ -111,8 +143,10 @@ size_t turn_room(request_t *self)
 void http_turn(http_t *self)
 {
     self->turn_used = 0;
+    self->turn_submits = 0;
+    end_waiting(self);
     request_t *first = self->suspended;
-    while (first && first->for_commit) {
+    while (first && (first->for_commit || first->for_end)) {
         first = first->next;
     }
     if (first) {

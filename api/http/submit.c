@@ -430,6 +430,9 @@ static err_t submit_step(request_t *self, bool *all)
 void submit_end(request_t *self)
 {
     bool all = false;
+    if (!may_end(self)) {
+        return;
+    }
     err_t err = submit_step(self, &all);
     if (err) {
         fail(self, err);

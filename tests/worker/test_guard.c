@@ -120,7 +120,7 @@ START_TEST(test_lookahead_follows_the_measured_duration)
     static const struct {
         int64_t us;
         uint32_t ahead;
-    } rows[] = {{1, 32}, {100, 32}, {1000, 6}, {4000, 2}, {5000, 0}, {1000000, 0}};
+    } rows[] = {{1, RATES_AHEAD_MAX}, {100, 51}, {1000, 6}, {4000, 2}, {5000, 0}, {1000000, 0}};
     for (int i = 0; i < 6; i++) {
         task->mean_us = 0;
         rates_measure(task, rows[i].us);

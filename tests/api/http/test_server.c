@@ -99,7 +99,7 @@ static void serve(int report)
                               .max_upload = UPLOAD_MAX,
                               .max_expanded = (uint64_t)2 * UPLOAD_MAX,
                               .max_items = 10000000,
-                              .max_connections = 64,
+                              .max_connections = 256,
                               .brokers = brokers};
     child.loop = loop_new();
     INVARIANT(store_open(&child.store, &in_memory) == ERR_OK);
@@ -594,6 +594,47 @@ START_TEST(test_a_chunked_upload_of_many_turns_is_one_job)
 }
 END_TEST
 
+/* More than one turn ends: they wait for their turn in the order they came. */
+START_TEST(test_a_crowd_of_submissions_is_shared_over_turns)
+{
+    enum { CROWD = 200, BAD_EACH = 10 };
+    start();
+    int fds[CROWD];
+    for (int i = 0; i < CROWD; i++) {
+        fds[i] = dial();
+    }
+    kill(server, SIGSTOP);
+    for (int i = 0; i < CROWD; i++) {
+        write_text(fds[i], i % BAD_EACH
+                               ? "POST /api/v1/batch-jobs/submit HTTP/1.1\r\nHost: x\r\n" JSON
+                                 "Content-Length: 27\r\n\r\n{\"task\":\"noop\",\"items\":[1]}"
+                               : "POST /api/v1/batch-jobs/submit HTTP/1.1\r\nHost: x\r\n" JSON
+                                 "Content-Length: 27\r\n\r\n{\"task\":\"nope\",\"items\":[1]}");
+    }
+    kill(server, SIGCONT);
+    for (int i = 0; i < CROWD; i++) {
+        response_t out = read_response(fds[i], false);
+        ck_assert_int_eq(out.status, i % BAD_EACH ? 202 : 422);
+        buffer_free(&out.body);
+        close(fds[i]);
+    }
+    response_t counts = get("/api/v1/batch-jobs/stats/summary");
+    json_t *summary = json_of(&counts, 200);
+    json_int_t pending = number_of(json_object_get(summary, "jobs"), "pending");
+    ck_assert_int_eq(pending, CROWD - CROWD / BAD_EACH);
+    json_decref(summary);
+    for (int i = 0; i < CROWD; i++) {
+        fds[i] = dial();
+        write_text(fds[i], "POST /api/v1/batch-jobs/submit?task=noop HTTP/1.1\r\nHost: x\r\n" NDJSON
+                           "Content-Length: 2\r\n\r\n1\n");
+    }
+    stop(); /* while some wait */
+    for (int i = 0; i < CROWD; i++) {
+        close(fds[i]);
+    }
+}
+END_TEST
+
 START_TEST(test_a_large_envelope_is_one_job)
 {
     start();
@@ -894,6 +935,7 @@ int main(void)
     tcase_add_test(test, test_gzip_in_both_forms_and_truncated);
     tcase_add_test(test, test_each_reason_to_refuse_has_its_status_and_names_the_place);
     tcase_add_test(test, test_a_chunked_upload_of_many_turns_is_one_job);
+    tcase_add_test(test, test_a_crowd_of_submissions_is_shared_over_turns);
     tcase_add_test(test, test_a_large_envelope_is_one_job);
     tcase_add_test(test, test_a_client_that_goes_away_leaves_nothing);
     tcase_add_test(test, test_an_error_in_a_large_body_is_answered_before_its_end);
