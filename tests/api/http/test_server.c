@@ -113,6 +113,7 @@ static void serve(int report)
     const char *url = http_url(child.http);
     INVARIANT(write(report, url, strlen(url) + 1) > 0);
     int code = loop_run(child.loop);
+    core_cancel_waiting(child.core); /* as the api does: while the requests that wait are there */
     http_close(&child.http);
     core_destroy(&child.core);
     store_close(&child.store);
