@@ -29,7 +29,7 @@ static const option_t up_options[] = {
     {"schedulers", OPTION_NUMBER, 1, 16, "N", "scheduler processes (default 1)"},
     {"rate", OPTION_TEXT, 0, 0, "N/m|off",
      "batches each worker may start (default as the task says: 10/m)"},
-    {"test-tasks", OPTION_FLAG, 0, 0, "", "offer the tasks crash, hang, eat and flood"},
+    {"test-tasks", OPTION_FLAG, 0, 0, "", "offer the tasks that misbehave on purpose"},
     {0}};
 
 static const option_t submit_options[] = {

@@ -2,6 +2,7 @@
  */
 #include <string.h>
 
+#include "worker/tasks/journal.h"
 #include "worker/tasks/probes.h"
 #include "worker/tasks/task.h"
 #include "worker/tasks/transactions.h"
@@ -17,6 +18,14 @@ static const task_code_t codes[] = {
     {.name = "hang", .run = probe_hang},
     {.name = "eat", .run = probe_eat},
     {.name = "flood", .run = probe_flood},
+    {.name = "fork", .run = probe_fork},
+    {.name = "fill", .run = probe_fill},
+    {.name = "close", .run = probe_close},
+    {.name = "journal", .run = journal_run},
+    {.name = "finalize_journal",
+     .finalize_open = journal_finalize_open,
+     .finalize_merge = journal_finalize_merge,
+     .finalize_close = journal_finalize_close},
 };
 
 const task_code_t *task_code_find(const char *name)
