@@ -41,7 +41,8 @@ void str_copy(char *out, size_t size, str_t from)
 const char *failure_class_name(uint64_t failure_class)
 {
     static const char *const names[FAILURE_CLASSES_N] = {
-        "unknown", "task_error", "crash", "out_of_memory", "time_limit", "output_limit"};
+        "unknown",    "task_error",   "crash",        "out_of_memory",
+        "time_limit", "output_limit", "process_limit"};
     return failure_class < FAILURE_CLASSES_N ? names[failure_class] : names[0];
 }
 

@@ -36,6 +36,7 @@ typedef enum {
     FAILURE_MEMORY = 3,
     FAILURE_TIME_LIMIT = 4,
     FAILURE_OUTPUT_LIMIT = 5,
+    FAILURE_PROCESS_LIMIT = 6,
     FAILURE_CLASSES_N
 } failure_class_t;
 /* "task_error", "crash", ...; "unknown" for anything else. */

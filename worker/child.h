@@ -30,6 +30,7 @@ enum {
     CHILD_RAW_MAX = 64 << 20, /* bytes of a batch after decompression: more is damage, not data */
     CHILD_PROGRESS_MS = 200,
     CHILD_TEXT_MAX = 1024,
+    CHILD_FAMILY_MAX = 64, /* processes that a task may have below its own */
 };
 
 /* Why the guard ended the group, in child_shared_t.guard. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/buffer.h"
+#include "worker/family.h"
 
 /* Descriptors of the server; all others are closed. */
 enum { SERVER_CONTROL = 3, SERVER_SIGNALS = 4, SERVER_KEPT = 5, SERVER_FREE = 6, ASIDE = 16 };
@@ -151,6 +152,9 @@ static void report_ended(server_t *self)
             info.si_pid == 0) {
             continue;
         }
+        /* What it left has come to us: it ends first, so that nothing of the work runs any more
+         * when its end is told. */
+        family_end_orphans(self->pids, self->setup->slots);
         /* The encoding of waitpid, which the worker's side takes apart. */
         int status = info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8 : info.si_status;
         self->reported[i] = true;
@@ -171,6 +175,7 @@ static void end_all(server_t *self)
             waitpid(self->pids[i], NULL, 0);
         }
     }
+    family_end_orphans(NULL, 0);
     _exit(0); /* with us goes the kept descriptor: the lock is free when nobody of us is left */
 }
 
@@ -190,6 +195,7 @@ static void serve(server_t *self)
             struct signalfd_siginfo info[16];
             (void)!read(SERVER_SIGNALS, info, sizeof info);
             report_ended(self);
+            family_end_orphans(self->pids, self->setup->slots);
         }
         if (waits[0].revents) {
             request_t request;
@@ -227,6 +233,7 @@ static void server_main(const fork_setup_t *setup, pid_t worker, int control)
     sigset_t handled;
     set_server_signals(&handled);
     prctl(PR_SET_PDEATHSIG, SIGUSR1);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     prctl(PR_SET_NAME, "stint-fork");
     server_t self = {.setup = setup, .worker = worker, .kept = setup->kept_fd >= 0};
     self.pids = mem_zero((size_t)setup->slots * sizeof *self.pids);

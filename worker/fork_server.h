@@ -8,7 +8,8 @@
  * the worker does: it sees the socket close and gets PDEATHSIG SIGUSR1, kills every group, reaps
  * every child and exits. A SIGKILL as its own PDEATHSIG would take the children with it, but leave
  * what they had forked. A child also ends its own group when the worker's end of its socket closes.
- */
+ * What a task forked and put into another group or session comes to this process when the child is
+ * dead (it is a subreaper) and is killed before that end is reported. */
 #ifndef STINT_WORKER_FORK_SERVER_H
 #define STINT_WORKER_FORK_SERVER_H
 

@@ -46,6 +46,10 @@ static failure_class_t of_verdict(const outcome_facts_t *facts, char *text, size
     case VERDICT_LOST:
         snprintf(text, size, "the fork server ended, and its children with it");
         return FAILURE_CRASH;
+    case VERDICT_FAMILY:
+        snprintf(text, size, "over the limit of %d processes that a task may have: killed",
+                 CHILD_FAMILY_MAX);
+        return FAILURE_PROCESS_LIMIT;
     case VERDICT_NONE:
         break;
     }
@@ -58,11 +62,15 @@ failure_class_t outcome_of(const outcome_facts_t *facts, char *text, size_t size
     if (aside.verdict == VERDICT_NONE && aside.guard == CHILD_GUARD_DEADLINE) {
         aside.verdict = VERDICT_DEADLINE;
     }
-    if (aside.verdict == VERDICT_NONE && aside.guard == CHILD_GUARD_LOST) {
-        aside.verdict = VERDICT_GARBAGE;
-    }
     if (aside.verdict != VERDICT_NONE) {
         return of_verdict(&aside, text, size);
+    }
+    bool closed = WIFEXITED(facts->status) && WEXITSTATUS(facts->status) == CHILD_EXIT_LOST;
+    if (closed || facts->guard == CHILD_GUARD_LOST) {
+        snprintf(
+            text, size,
+            "lost its connection to the worker: closed by the task, or broken by what it wrote");
+        return FAILURE_CRASH;
     }
     if (WIFSIGNALED(facts->status) && WTERMSIG(facts->status) == SIGKILL) {
         snprintf(text, size,

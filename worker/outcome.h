@@ -19,6 +19,7 @@ typedef enum {
     VERDICT_DEADLINE, /* the lease's deadline passed */
     VERDICT_GARBAGE,  /* sent what is no frame */
     VERDICT_LOST,     /* the fork server died and took it along */
+    VERDICT_FAMILY,   /* more processes below it than a task may have */
 } verdict_t;
 
 typedef struct {

@@ -6,21 +6,24 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "worker/family.h"
 #include "worker/fork_server.h"
 #include "worker/pool_frames.h"
 
 enum {
     EVENTS = 64,
-    ROUNDS = 16,          /* of EVENTS a pool_drain: a child that floods must not hold the loop */
-    MEMORY_PACE_MS = 250, /* between two looks at the resident memory of a child at work */
+    ROUNDS = 16,        /* of EVENTS a pool_drain: a child that floods must not hold the loop */
+    LOOK_PACE_MS = 250, /* between two looks at what a child at work has of memory and processes */
     MEMORY_SLACK =
         8 << 20,         /* pages of code and libraries count as resident but are not the task's */
     ASK_AGAIN_MS = 1000, /* after a fork that failed */
+    FAMILIES_END_MS = 1000,
 };
 #define KEY_SERVER UINT64_MAX
 #define NEVER      INT64_MAX
@@ -79,6 +82,7 @@ err_t pool_open(pool_t **out, int slots)
     }
     self->shared = shared;
     self->setup = (fork_setup_t){slots, kept_fd, self->shared, tasks};
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     /* Before any other descriptor of the pool exists, so that the server holds none. */
     err = fork_server_open(&self->server, &self->server_socket, &self->setup);
     if (err) {
@@ -168,11 +172,25 @@ static void on_end(pool_t *self, slot_t *slot, int status)
     ask(self, slot, self->now_ms);
 }
 
+/* The children die with the fork server; what they had forked comes to us then. */
+static void end_families(const pool_t *self)
+{
+    int64_t end = clock_now_ms() + FAMILIES_END_MS;
+    bool gone = false;
+    while (!gone && clock_now_ms() < end) {
+        gone = family_end_orphans(NULL, 0);
+        for (int i = 0; i < self->slots_n; i++) {
+            gone = gone && (self->slots[i].pid == 0 || kill(self->slots[i].pid, 0));
+        }
+    }
+}
+
 static void on_lost(pool_t *self)
 {
     log_error("pool.fork_server_lost", "pid=%d", (int)self->server);
     close(self->server_socket);
     self->server_socket = -1;
+    end_families(self);
     for (int i = 0; i < self->slots_n; i++) {
         slot_t *slot = &self->slots[i];
         slot_kill(slot);
@@ -223,13 +241,15 @@ static int64_t deadline_of(const slot_t *slot)
     return deadline ? deadline : NEVER;
 }
 
-static void check_memory(const pool_t *self, slot_t *slot)
+static void look_at(const pool_t *self, slot_t *slot)
 {
     int64_t data, resident;
-    slot->memory_at = self->now_ms + MEMORY_PACE_MS;
-    if (child_memory(slot->pid, &data, &resident) &&
+    slot->look_at = self->now_ms + LOOK_PACE_MS;
+    if (slot->memory_bytes > 0 && child_memory(slot->pid, &data, &resident) &&
         resident > slot->baseline + slot->memory_bytes + MEMORY_SLACK) {
         pool_condemn(slot, VERDICT_MEMORY);
+    } else if (family_count(slot->pid, CHILD_FAMILY_MAX) > CHILD_FAMILY_MAX) {
+        pool_condemn(slot, VERDICT_FAMILY);
     }
 }
 
@@ -250,8 +270,8 @@ static void enforce(pool_t *self, slot_t *slot)
         slot->soft_sent = true;
         kill(slot->pid, SIGTERM);
     }
-    if (slot->memory_at <= now && slot->verdict == VERDICT_NONE) {
-        check_memory(self, slot);
+    if (slot->look_at <= now && slot->verdict == VERDICT_NONE) {
+        look_at(self, slot);
     }
 }
 
@@ -271,7 +291,7 @@ int64_t pool_next_at(const pool_t *self)
         if (slot->state != SLOT_BUSY || slot->verdict != VERDICT_NONE) {
             continue;
         }
-        next = earlier(next, earlier(slot->hard_at, slot->memory_at));
+        next = earlier(next, earlier(slot->hard_at, slot->look_at));
         next = earlier(next, deadline_of(slot));
         if (!slot->soft_sent) {
             next = earlier(next, slot->soft_at);
@@ -376,7 +396,7 @@ err_t pool_start(pool_t *self, int number, const pool_work_t *work, int64_t now_
     slot->memory_bytes = work->memory_bytes;
     slot->soft_at = after(now_ms, work->soft_ms);
     slot->hard_at = after(now_ms, work->hard_ms);
-    slot->memory_at = work->memory_bytes > 0 ? now_ms + MEMORY_PACE_MS : NEVER;
+    slot->look_at = now_ms + LOOK_PACE_MS;
     slot->soft_sent = false;
     slot->verdict = VERDICT_NONE;
     slot->started_us = clock_now_us();

@@ -47,7 +47,7 @@ typedef struct {
     uint64_t batch, attempt;
     int64_t started_us;
     int64_t soft_ms, hard_ms, memory_bytes;
-    int64_t soft_at, hard_at, memory_at; /* INT64_MAX = never */
+    int64_t soft_at, hard_at, look_at; /* INT64_MAX = never */
     bool soft_sent;
     verdict_t verdict;
 } slot_t;
