@@ -10,12 +10,16 @@
 #include "api/core.h"
 #include "api/http/server.h"
 #include "common/clock.h"
+#include "common/descriptors.h"
 #include "common/lines.h"
 #include "common/link.h"
 #include "common/log.h"
 #include "common/loop.h"
 
-enum { DRAIN_MS = 200 };
+enum {
+    DRAIN_MS = 200,
+    DESCRIPTORS_MIN = 64, /* store, sockets to 16 brokers, ZeroMQ's own */
+};
 
 typedef struct api api_t;
 struct api {
@@ -116,6 +120,23 @@ static err_t open_core(api_t *self, const config_t *config)
     return core_open(&self->core, self->store, &options, effects);
 }
 
+/* libmicrohttpd takes connections as long as there are descriptors; the store and the brokers need
+ * theirs. */
+static unsigned connections_of(const config_t *config)
+{
+    uint64_t room = descriptors_limit() - DESCRIPTORS_MIN;
+    if ((uint64_t)config->max_connections <= room) {
+        return (unsigned)config->max_connections;
+    }
+    log_warn(
+        "api.descriptors",
+        "limit=%llu detail=\"max_connections is %llu instead of %llu: this process may have no "
+        "more file descriptors (ulimit -n)\"",
+        (unsigned long long)descriptors_limit(), (unsigned long long)room,
+        (unsigned long long)config->max_connections);
+    return (unsigned)room;
+}
+
 static err_t open_http(api_t *self, const config_t *config)
 {
     http_options_t options = {
@@ -124,7 +145,7 @@ static err_t open_http(api_t *self, const config_t *config)
         .max_upload = (uint64_t)config->max_upload,
         .max_expanded = (uint64_t)config->max_expanded,
         .max_items = (uint64_t)config->max_items,
-        .max_connections = (unsigned)config->max_connections,
+        .max_connections = connections_of(config),
         .brokers = config->brokers.items,
         .brokers_n = config->brokers.n,
     };
@@ -141,7 +162,10 @@ static err_t set_up(api_t *self, const config_t *config)
     self->loop = loop_new();
     self->timer = loop_timer_new(self->loop, on_timer, self);
     self->stop_timer = loop_timer_new(self->loop, on_stop, self);
-    err_t err = store_open(&self->store, &store);
+    err_t err = descriptors_raise(DESCRIPTORS_MIN + 1);
+    if (!err) {
+        err = store_open(&self->store, &store);
+    }
     if (!err) {
         err = open_core(self, config);
     }

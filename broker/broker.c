@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "broker/door.h"
 #include "broker/gate.h"
 #include "common/buffer.h"
 #include "common/clock.h"
@@ -21,6 +22,7 @@ struct broker {
     uint64_t cut_n;   /* messages of connections whose key was removed */
     loop_watch_t *watches[2];
     loop_timer_t *timer;
+    door_t *door;
 };
 
 static bool send_effect(void *context, broker_side_t side, const link_id_t *to, frames_t *frames)
@@ -159,6 +161,9 @@ err_t broker_open(broker_t **out, loop_t *loop, const broker_settings_t *setting
     self->watches[1] =
         loop_watch_socket(loop, link_socket(self->links[BROKER_BACKEND]), drain_backend, self);
     self->timer = loop_timer_new(loop, wake, self);
+    self->door =
+        door_new(loop, (const int[DOOR_LISTENERS]){link_listener(self->links[BROKER_FRONTEND]),
+                                                   link_listener(self->links[BROKER_BACKEND])});
     loop_on_turn(loop, turn, self);
     *out = self;
     return ERR_OK;
@@ -176,6 +181,7 @@ void broker_destroy(broker_t **self)
     if (broker->core) {
         loop_on_turn(broker->loop, NULL, NULL);
     }
+    door_destroy(&broker->door);
     loop_timer_destroy(&broker->timer);
     for (int side = 0; side < 2; side++) {
         loop_unwatch(broker->loop, &broker->watches[side]);

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 
 #include "broker/broker.h"
 #include "common/config.h"
+#include "common/descriptors.h"
 #include "common/log.h"
+
+enum { DESCRIPTORS_MIN = 32 };
 
 typedef struct {
     loop_t *loop;
@@ -50,18 +52,6 @@ static err_t check_reach(const config_t *config)
     return ERR_OK;
 }
 
-/* Each peer is a descriptor, and the usual limit of 1,024 is less than a fleet. */
-static void raise_descriptors(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-            log_warn("broker.descriptors", "limit=%llu", (unsigned long long)limit.rlim_cur);
-        }
-    }
-}
-
 static err_t serve(const config_t *config, int *exit_code)
 {
     broker_settings_t settings = {
@@ -76,7 +66,10 @@ static err_t serve(const config_t *config, int *exit_code)
     if (getrandom(settings.core.incarnation, WIRE_PEER_N, 0) != WIRE_PEER_N) {
         return err_set(ERR_INTERNAL, "the system gives no random bytes");
     }
-    raise_descriptors();
+    err = descriptors_raise(DESCRIPTORS_MIN);
+    if (err) {
+        return err;
+    }
     program_t program = {.loop = loop_new()};
     err = broker_open(&program.broker, program.loop, &settings);
     if (!err) {

@@ -56,6 +56,9 @@ void link_destroy(link_t **self);
 void *link_socket(const link_t *self);
 /* The endpoint as bound, with the real port. */
 const char *link_endpoint(const link_t *self);
+/* The descriptor that libzmq listens on for a bound tcp endpoint, to look at and not to own; -1 if
+ * there is none. */
+int link_listener(const link_t *self);
 
 /* Takes the frames' references in every case. `to` is NULL on a DEALER. False: nobody took it (full
  * or gone). */

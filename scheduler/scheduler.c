@@ -6,11 +6,14 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "common/descriptors.h"
 #include "common/lines.h"
 #include "common/link.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "scheduler/core.h"
+
+enum { DESCRIPTORS_MIN = 48 }; /* sockets to 16 brokers, ZeroMQ's own, files of zones */
 
 typedef struct glue glue_t;
 struct glue {
@@ -78,7 +81,10 @@ err_t scheduler_run(const config_t *config)
     glue_t self = {0};
     self.loop = loop_new();
     self.timer = loop_timer_new(self.loop, on_timer, &self);
-    err_t err = lines_open(&self.lines, self.loop, WIRE_ROLE_SCHEDULER, config, on_message, &self);
+    err_t err = descriptors_raise(DESCRIPTORS_MIN);
+    if (!err) {
+        err = lines_open(&self.lines, self.loop, WIRE_ROLE_SCHEDULER, config, on_message, &self);
+    }
     if (!err) {
         err = open_core(&self, config);
     }

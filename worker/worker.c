@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/descriptors.h"
 #include "common/lines.h"
 #include "common/link.h"
 #include "common/log.h"
@@ -22,6 +23,8 @@
 enum {
     SAMPLE_MS = 1000,
     SAME_SIGNAL_MS = 1000,
+    DESCRIPTORS_MIN = 48,   /* files, sockets to 16 brokers, ZeroMQ's own */
+    DESCRIPTORS_A_SLOT = 4, /* two, and two of a child that has just been replaced */
     LAST_WORDS_MS = 100, /* sockets close without lingering: BYE and what was handed back need it */
 };
 
@@ -282,6 +285,9 @@ static err_t worker_open(worker_t *self, const config_t *config)
 {
     worker_options_t options;
     err_t err = options_of(config, &options);
+    if (!err) {
+        err = descriptors_raise(DESCRIPTORS_MIN + DESCRIPTORS_A_SLOT * (uint64_t)options.slots);
+    }
     if (!err) {
         err = open_files(self, config);
     }
