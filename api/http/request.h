@@ -32,7 +32,9 @@ struct http {
     loop_watch_t *watch;
     loop_timer_t *timer, *sweep;
     char url[300];
-    http_line_t *lines;                    /* open connections */
+    http_line_t *lines; /* open connections */
+    unsigned lines_n;
+    int64_t crowded_said_at; /* when it was last said that there are too many of them */
     request_t *suspended, *suspended_last; /* who waited longest first */
     unsigned uploads_waiting;              /* of them, for their turn */
     size_t turn_used;                      /* bytes of uploads taken in this turn */

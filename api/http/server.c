@@ -18,6 +18,9 @@ enum {
     POOL_BYTES = 64 << 10,
     SWEEP_MS = 1000,
     HEAD_MS = 60000,        /* from idle to a complete head */
+    CROWDED_HEAD_MS = 1000, /* the same when others wait for a place */
+    CROWDED_SPARE = 8,      /* places that are left then */
+    CROWDED_SAY_MS = 10000,
     SLOW_GRACE_MS = 30000,  /* a body has that long, */
     SLOW_BYTES_MS = 1,      /* and then must average so many bytes a millisecond */
     DISCARD_MAX = 1 << 20,  /* of a body whose answer is known */
@@ -40,7 +43,11 @@ static void arm(http_t *self)
 static void run(http_t *self)
 {
     self->resumed = false;
-    MHD_run(self->daemon);
+    unsigned before;
+    do { /* after a full house the library listens again at the beginning of its next run only */
+        before = self->lines_n;
+        MHD_run(self->daemon);
+    } while (before >= self->options.max_connections && self->lines_n < before);
     arm(self);
 }
 
@@ -374,10 +381,12 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
             self->next->previous = self;
         }
         http->lines = self;
+        http->lines_n++;
         *line = self;
         int on = 1;
         setsockopt(self->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     } else if (self) {
+        http->lines_n--;
         *(self->previous ? &self->previous->next : &http->lines) = self->next;
         if (self->next) {
             self->next->previous = self->previous;
@@ -393,11 +402,16 @@ static bool in_body(const http_line_t *line)
     return request && request->begun && request->received < request->length && !request->waits;
 }
 
-static bool too_slow(const http_line_t *line, int64_t now)
+static bool crowded(const http_t *self)
+{
+    return self->lines_n + CROWDED_SPARE > self->options.max_connections;
+}
+
+static bool too_slow(const http_line_t *line, int64_t now, bool in_a_crowd)
 {
     int64_t ms = now - line->since;
     if (!line->request || !line->request->begun) {
-        return ms > HEAD_MS;
+        return ms > (in_a_crowd ? CROWDED_HEAD_MS : HEAD_MS);
     }
     return in_body(line) && ms > SLOW_GRACE_MS &&
            line->request->received < (uint64_t)(ms - SLOW_GRACE_MS) * SLOW_BYTES_MS;
@@ -416,9 +430,18 @@ static void on_sweep(void *context)
 {
     http_t *self = context;
     int64_t now = loop_now_ms(self->loop);
+    bool in_a_crowd = crowded(self);
+    if (in_a_crowd && now >= self->crowded_said_at + CROWDED_SAY_MS) {
+        self->crowded_said_at = now;
+        log_warn(
+            "http.crowded",
+            "connections=%u limit=%u detail=\"all places are taken: those that ask nothing for "
+            "a second are closed\"",
+            self->lines_n, self->options.max_connections);
+    }
     for (http_line_t *line = self->lines; line; line = line->next) {
-        bool slow = too_slow(line, now);
-        if (slow) {
+        bool slow = too_slow(line, now, in_a_crowd);
+        if (slow && !in_a_crowd) {
             log_info("http.slow", "seconds=%lld", (long long)(now - line->since) / 1000);
         }
         if (slow || has_ended(line)) {
@@ -468,6 +491,7 @@ err_t http_open(http_t **out, loop_t *loop, core_t *core, const http_options_t *
     self->options = *options;
     self->listener = -1;
     self->opened_at = loop_now_ms(loop);
+    self->crowded_said_at = self->opened_at - CROWDED_SAY_MS;
     err_t err = listen_open(options->listen, options->insecure, &self->listener);
     if (!err) {
         listen_url(self->listener, self->url, sizeof self->url);
