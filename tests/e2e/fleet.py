@@ -115,6 +115,7 @@ class Process:
         self.name, self.arguments = name, [str(a) for a in arguments]
         self.log = os.path.join(folder, name + ".log")
         self.popen = None
+        self.env = None                             # of this process alone; None: that of the test
         self.ready_event = "event=" + os.path.basename(self.arguments[0])[len("stint-"):] + ".ready"
 
     @property
@@ -127,7 +128,7 @@ class Process:
             raise AssertionError("%s runs already" % self.name)
         at = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.log, "ab") as log:
-            self.popen = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.popen = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env,
                                           preexec_fn=die_with_parent)
         if ready:
             wait_until(lambda: self.ended() or self.ready_event in self.text(at), 20, self.name + " is ready")

@@ -75,6 +75,11 @@ static int64_t lot_of(const task_batch_t *batch)
     return (int64_t)(x % 1000);
 }
 
+static err_t say_fault(const task_batch_t *batch, const char *what)
+{
+    return say("fault %" PRIu64 " %u %u %s", batch->job_id, batch->batch_no, batch->attempt, what);
+}
+
 static err_t misbehave(const task_batch_t *batch, task_result_t *out)
 {
     int64_t lot = lot_of(batch);
@@ -82,12 +87,18 @@ static err_t misbehave(const task_batch_t *batch, task_result_t *out)
     int64_t hang = crash + probe_number(batch, "hang_permille", 0);
     int64_t fail = hang + probe_number(batch, "fail_permille", 0);
     if (lot < crash) {
-        return probe_crash(batch, out);
+        err_t err = say_fault(batch, "crash");
+        return err ? err : probe_crash(batch, out);
     }
     if (lot < hang) {
-        return probe_hang(batch, out);
+        err_t err = say_fault(batch, "hang");
+        return err ? err : probe_hang(batch, out);
     }
     if (lot < fail) {
+        err_t err = say_fault(batch, "fail");
+        if (err) {
+            return err;
+        }
         out->retry_after_ms = 50;
         return err_set(ERR_UNAVAILABLE, "attempt %u fails as its lot was", batch->attempt);
     }

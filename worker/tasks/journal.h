@@ -6,6 +6,7 @@
  *
  *   start JOB BATCH ATTEMPT FIRST_LINE ITEMS PID MS
  *   end JOB BATCH ATTEMPT FIRST_LINE ITEMS SUM SQUARES PID MS
+ *   fault JOB BATCH ATTEMPT crash|hang|fail PID MS     (as the parameters ask; no end follows)
  *   merge JOB PID MS
  *   merged JOB BATCHES ITEMS SUM SQUARES PID MS
  *
