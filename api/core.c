@@ -37,11 +37,11 @@ static void visit_batch(void *context, const batch_row_t *row)
             feeder_batch_until(self->feeder, batch, self->now);
         }
     } else if (row->state == BATCH_RETRYING) {
+        /* At most its whole backoff, wherever the wall clock has jumped meanwhile. */
         int64_t wait = row->not_before_at - self->wall;
-        feeder_batch_until(self->feeder, batch,
-                           self->now + (wait < 0         ? 0
-                                        : wait > 3600000 ? 3600000
-                                                         : wait));
+        int64_t backoff = row->not_before_at - row->failed_at;
+        wait = wait < backoff ? wait : backoff;
+        feeder_batch_until(self->feeder, batch, self->now + (wait < 0 ? 0 : wait));
     } else {
         feeder_batch_ready(self->feeder, batch);
     }

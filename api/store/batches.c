@@ -361,7 +361,8 @@ static void batch_row_read(sqlite3_stmt *statement, batch_row_t *out)
                          .attempt = sql_u32(statement, 10),
                          .starts = sql_u32(statement, 11),
                          .failures = sql_u32(statement, 12),
-                         .not_before_at = sqlite3_column_int64(statement, 13)};
+                         .not_before_at = sqlite3_column_int64(statement, 13),
+                         .failed_at = sqlite3_column_int64(statement, 14)};
     bool known = batch_state_parse(sql_text(statement, 4), &out->state);
     INVARIANT(known); /* a CHECK of the table */
 }

@@ -206,6 +206,7 @@ typedef struct {
     uint64_t raw_bytes;
     uint32_t attempt, starts, failures;
     int64_t not_before_at;
+    int64_t failed_at; /* as read: of a retrying one, the wall clock at its failure; else 0 */
 } batch_row_t;
 /* Whole consecutive chunks from chunk_from on: as many as fit max_items and 8 MiB, at least one.
  * Sets chunks_n, items_n, first_item, raw_bytes of *row; nothing is written. ERR_NOT_FOUND: every

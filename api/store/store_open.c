@@ -144,7 +144,9 @@ static int checkpoint(void *context, sqlite3 *db, const char *name, int pages)
     if (pages < self->checkpoint_pages)
         return SQLITE_OK;
     int code = sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    bool full = code == SQLITE_FULL || sqlite3_system_errno(db) == ENOSPC;
+    /* SHMSIZE: the index of the log (-shm) could not grow; SQLite does not keep that errno. */
+    bool full =
+        code == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE || sqlite3_system_errno(db) == ENOSPC;
     if ((code & 0xff) == SQLITE_IOERR && !full) {
         self->checkpoint_error = code;
         self->broken = true;
