@@ -33,8 +33,13 @@ err_t sql_error(store_t *self, sqlite3 *db, const char *what)
         self->lost = true;
         self->lost_code = code;
     }
-    int why = code == ERR_IO || code == ERR_FULL ? sqlite3_system_errno(db) : 0;
-    return err_set(code, why ? "%s: %s (%s)" : "%s: %s", what, sqlite3_errmsg(db), strerror(why));
+    int extended = sqlite3_extended_errcode(db), why = sqlite3_system_errno(db);
+    if ((extended & 0xff) == SQLITE_IOERR || code == ERR_FULL) {
+        /* Which call on which file, says the number. */
+        return err_set(code, "%s: %s (SQLite code %d%s%s)", what, sqlite3_errmsg(db), extended,
+                       why ? ", " : "", why ? strerror(why) : "");
+    }
+    return err_set(code, "%s: %s", what, sqlite3_errmsg(db));
 }
 
 err_t sql_execute(store_t *self, sqlite3 *db, const char *sql)
