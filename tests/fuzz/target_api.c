@@ -416,11 +416,11 @@ static void submit(feed_t *feed)
             core_clock(core, now, wall());
         }
     }
-    uint64_t job = 0;
+    const job_row_t *job = NULL;
     if (err || (how & 0x30) == 0x30) {
         core_submit_abort(&submission); /* or the client went away */
     } else if (!core_submit_close(&submission, &job)) {
-        wait_for(job, items, false);
+        wait_for(job->id, items, false);
     }
 }
 

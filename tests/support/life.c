@@ -362,7 +362,7 @@ static err_t submit(life_t *self)
                      .format = rows ? WIRE_FORMAT_CSV : WIRE_FORMAT_JSON,
                      .priority = (int)draw(self, 3)};
     core_submission_t *submission = NULL;
-    uint64_t job = 0;
+    const job_row_t *job = NULL;
     if (self->notes->jobs_n >= LIFE_JOBS - 8 || core_submit_open(&submission, self->core, &what))
         return ERR_OK;
     err_t err =
@@ -372,7 +372,7 @@ static err_t submit(life_t *self)
     if (err || draw(self, 12) == 0)
         core_submit_abort(&submission); /* or the client went away */
     else if (!core_submit_close(&submission, &job))
-        ask(self, &(asked_t){.job = job, .items = items});
+        ask(self, &(asked_t){.job = job->id, .items = items});
     return self->ended;
 }
 
