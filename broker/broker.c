@@ -161,9 +161,7 @@ err_t broker_open(broker_t **out, loop_t *loop, const broker_settings_t *setting
     self->watches[1] =
         loop_watch_socket(loop, link_socket(self->links[BROKER_BACKEND]), drain_backend, self);
     self->timer = loop_timer_new(loop, wake, self);
-    self->door =
-        door_new(loop, (const int[DOOR_LISTENERS]){link_listener(self->links[BROKER_FRONTEND]),
-                                                   link_listener(self->links[BROKER_BACKEND])});
+    self->door = door_new(loop, self->links);
     loop_on_turn(loop, turn, self);
     *out = self;
     return ERR_OK;

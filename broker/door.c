@@ -1,17 +1,7 @@
 #include "broker/door.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/buffer.h"
 #include "common/descriptors.h"
@@ -26,124 +16,58 @@ enum {
 struct door {
     loop_t *loop;
     loop_timer_t *timer;
-    int listeners[DOOR_LISTENERS];
-    pid_t doorman;             /* 0 = none */
-    _Atomic uint64_t *refused; /* shared with the doorman */
+    link_t *links[DOOR_LINKS];
+    bool shut;
     int64_t say_at;
 };
 
-/* -- the doorman: a process of one thread that was forked from one of many, so nothing but system
- * calls */
-
-static void stand(const door_t *self, pid_t parent) __attribute__((noreturn));
-static void stand(const door_t *self, pid_t parent)
+static void shut(door_t *self, int64_t now)
 {
-    struct pollfd waits[DOOR_LISTENERS];
-    nfds_t n = 0;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_NAME, "stint-door");
-    if (getppid() != parent) {
-        _exit(0);
+    for (int i = 0; i < DOOR_LINKS; i++) {
+        link_listen_stop(self->links[i]);
     }
-    unsigned from = 0;
-    for (;;) {
-        int next = -1; /* the lowest listener from `from` on */
-        for (int i = 0; i < DOOR_LISTENERS; i++) {
-            int fd = self->listeners[i];
-            if (fd >= (int)from && (next < 0 || fd < next)) {
-                next = fd;
-            }
-        }
-        if (next < 0) {
-            break;
-        }
-        if ((unsigned)next > from) {
-            close_range(from, (unsigned)next - 1, 0);
-        }
-        waits[n++] = (struct pollfd){.fd = next, .events = POLLIN};
-        from = (unsigned)next + 1;
-    }
-    close_range(from, ~0U, 0);
-    while (n) {
-        poll(waits, n, -1);
-        for (nfds_t i = 0; i < n; i++) {
-            int line;
-            while ((line = accept4(waits[i].fd, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
-                close(line);
-                atomic_fetch_add(self->refused, 1);
-            }
-        }
-    }
-    _exit(0);
+    self->shut = true;
+    self->say_at = now;
 }
 
-static void post(door_t *self)
+/* One side may fail, somebody else having taken the port meanwhile: it is tried again. */
+static bool open_again(door_t *self)
 {
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid == 0) {
-        stand(self, parent);
-    }
-    if (pid < 0) {
-        log_warn("broker.no_doorman", "detail=\"%s\"", strerror(errno));
-        return;
-    }
-    self->doorman = pid;
-}
-
-static void dismiss(door_t *self)
-{
-    if (self->doorman) {
-        kill(self->doorman, SIGKILL);
-        while (waitpid(self->doorman, NULL, 0) < 0 && errno == EINTR) {
+    bool all = true;
+    for (int i = 0; i < DOOR_LINKS; i++) {
+        if (link_listen(self->links[i])) {
+            log_warn("broker.not_listening", "detail=\"%s\"", err_text());
+            all = false;
         }
-        self->doorman = 0;
     }
+    return all;
 }
-
-/* -- the look
- * ------------------------------------------------------------------------------------------ */
 
 static void look(void *context)
 {
     door_t *self = context;
     int64_t now = loop_now_ms(self->loop);
     loop_timer_arm(self->timer, now + LOOK_MS);
-    if (!self->doorman && !descriptors_left(1)) {
-        atomic_store(self->refused, 0);
-        self->say_at = now;
-        post(self);
-    } else if (self->doorman && descriptors_left(ROOM)) {
-        dismiss(self);
-        log_info("broker.descriptors_again",
-                 "refused=%llu detail=\"new connections are accepted again\"",
-                 (unsigned long long)atomic_load(self->refused));
+    if (!self->shut && !descriptors_left(1)) {
+        shut(self, now);
+    } else if (self->shut && descriptors_left(ROOM) && open_again(self)) {
+        self->shut = false;
+        log_info("broker.descriptors_again", "detail=\"new connections are accepted again\"");
     }
-    if (self->doorman && now >= self->say_at) {
+    if (self->shut && now >= self->say_at) {
         self->say_at = now + SAY_AGAIN_MS;
         log_warn("broker.no_descriptors",
-                 "limit=%llu refused=%llu detail=\"all file descriptors are taken by connections: "
-                 "new ones are closed until some end; raise ulimit -n for a larger fleet\"",
-                 (unsigned long long)descriptors_limit(),
-                 (unsigned long long)atomic_load(self->refused));
+                 "limit=%llu detail=\"all file descriptors are taken by connections: new ones are "
+                 "refused until some end; raise ulimit -n for a larger fleet\"",
+                 (unsigned long long)descriptors_limit());
     }
 }
 
-door_t *door_new(loop_t *loop, const int listeners[DOOR_LISTENERS])
+door_t *door_new(loop_t *loop, link_t *const links[DOOR_LINKS])
 {
     door_t *self = mem_zero(sizeof *self);
     self->loop = loop;
-    memcpy(self->listeners, listeners, sizeof self->listeners);
-    for (int i = 0; i < DOOR_LISTENERS; i++) {
-        /* Two accept from it: who comes second must not wait for the next connection. */
-        if (listeners[i] >= 0) {
-            fcntl(listeners[i], F_SETFL, fcntl(listeners[i], F_GETFL) | O_NONBLOCK);
-        }
-    }
-    void *shared = mmap(NULL, sizeof *self->refused, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    INVARIANT(shared != MAP_FAILED);
-    self->refused = shared;
+    memcpy(self->links, links, sizeof self->links);
     self->timer = loop_timer_new(loop, look, self);
     loop_timer_arm(self->timer, loop_now_ms(loop) + LOOK_MS);
     return self;
@@ -151,12 +75,9 @@ door_t *door_new(loop_t *loop, const int listeners[DOOR_LISTENERS])
 
 void door_destroy(door_t **self)
 {
-    door_t *door = *self;
-    *self = NULL;
-    if (door) {
-        dismiss(door);
-        loop_timer_destroy(&door->timer);
-        munmap(door->refused, sizeof *door->refused);
-        free(door);
+    if (*self) {
+        loop_timer_destroy(&(*self)->timer);
+        free(*self);
+        *self = NULL;
     }
 }

@@ -2,21 +2,21 @@
  *
  * libzmq's thread then fails to accept, is told at once that somebody waits, and fails again: it
  * spins at 100 % of a core and says nothing. The door looks once a second whether a descriptor is
- * left. When none is, it forks a doorman, a process with an empty table of descriptors but for the
- * listening sockets, that accepts and closes whatever comes: who is turned away connects again by
- * itself, who is connected notices nothing. When there is room again the doorman ends. */
+ * left. When none is, both sides stop listening: who is connected notices nothing, who comes is
+ * refused and tries again by itself, and connections that say nothing are closed by libzmq after
+ * 3 s. When there is room again they listen again. */
 #ifndef STINT_BROKER_DOOR_H
 #define STINT_BROKER_DOOR_H
 
+#include "common/link.h"
 #include "common/loop.h"
 
 typedef struct door door_t;
 
-enum { DOOR_LISTENERS = 2 };
+enum { DOOR_LINKS = 2 };
 
-/* `listeners`: descriptors of listening sockets that somebody else accepts from, borrowed; -1 =
- * none. */
-door_t *door_new(loop_t *loop, const int listeners[DOOR_LISTENERS]);
+/* The links are borrowed: they must outlive the door. */
+door_t *door_new(loop_t *loop, link_t *const links[DOOR_LINKS]);
 void door_destroy(door_t **self);
 
 #endif

@@ -1,9 +1,6 @@
 #include "common/link.h"
 
-#include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +20,7 @@ enum {
 struct link {
     void *socket;
     void *handshakes; /* a monitor's other end, or NULL */
-    bool router, curve;
+    bool router, curve, listens;
     uint64_t garbage_n;
     char endpoint[ENDPOINT_MAX];
 };
@@ -220,7 +217,26 @@ err_t link_bind_curve(link_t **out, const char *endpoint, const link_curve_t *cu
     size_t n = sizeof self->endpoint;
     int rc = zmq_getsockopt(self->socket, ZMQ_LAST_ENDPOINT, self->endpoint, &n);
     INVARIANT(rc == 0);
+    self->listens = true;
     *out = self;
+    return ERR_OK;
+}
+
+void link_listen_stop(link_t *self)
+{
+    if (self->listens) {
+        zmq_unbind(self->socket, self->endpoint);
+        self->listens = false;
+    }
+}
+
+err_t link_listen(link_t *self)
+{
+    if (!self->listens && zmq_bind(self->socket, self->endpoint) != 0) {
+        return err_set(ERR_BUSY, "cannot listen at %s again: %s", self->endpoint,
+                       zmq_strerror(errno));
+    }
+    self->listens = true;
     return ERR_OK;
 }
 
@@ -253,45 +269,6 @@ void *link_socket(const link_t *self)
 const char *link_endpoint(const link_t *self)
 {
     return self->endpoint;
-}
-
-static int port_of(int fd)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address;
-    socklen_t n = sizeof address;
-    if (getsockname(fd, &address.any, &n)) {
-        return -1;
-    }
-    return address.any.sa_family == AF_INET    ? ntohs(address.v4.sin_port)
-           : address.any.sa_family == AF_INET6 ? ntohs(address.v6.sin6_port)
-                                               : -1;
-}
-
-/* libzmq does not tell; there is one listening socket of that port in this process. */
-int link_listener(const link_t *self)
-{
-    const char *colon = strrchr(self->endpoint, ':');
-    if (!self->router || strncmp(self->endpoint, "tcp://", 6) != 0 || !colon) {
-        return -1;
-    }
-    int port = atoi(colon + 1), found = -1;
-    DIR *open_ones = opendir("/proc/self/fd");
-    for (const struct dirent *one; open_ones && found < 0 && (one = readdir(open_ones));) {
-        int fd = atoi(one->d_name), listens = 0;
-        socklen_t n = sizeof listens;
-        if (!getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n) && listens &&
-            port_of(fd) == port) {
-            found = fd;
-        }
-    }
-    if (open_ones) {
-        closedir(open_ones);
-    }
-    return found;
 }
 
 uint64_t link_garbage_n(const link_t *self)

@@ -56,9 +56,10 @@ void link_destroy(link_t **self);
 void *link_socket(const link_t *self);
 /* The endpoint as bound, with the real port. */
 const char *link_endpoint(const link_t *self);
-/* The descriptor that libzmq listens on for a bound tcp endpoint, to look at and not to own; -1 if
- * there is none. */
-int link_listener(const link_t *self);
+/* A bound link stops listening; its connections stay. Again: ERR_BUSY if the port was taken
+ * meanwhile. Both may be repeated. */
+void link_listen_stop(link_t *self);
+CHECKED err_t link_listen(link_t *self);
 
 /* Takes the frames' references in every case. `to` is NULL on a DEALER. False: nobody took it (full
  * or gone). */

@@ -106,7 +106,6 @@ class Connections(unittest.TestCase):
                 for crowd in crowds:
                     crowd.close()
             wait_until(lambda: "event=broker.descriptors_again" in broker.text(), 20, "it says that there is room")
-            self.assertEqual([], [pid for pid in broker.descendants()], "the doorman is gone")
             end = fleet.finished(job, seconds=40)     # who was connected has noticed nothing
             self.assertEqual((3000, 0, 0), (end["items_done"], end["failures"], end["lost"]))
             fleet["w1"].kill()
