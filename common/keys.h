@@ -16,10 +16,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/certificate.h"
 #include "common/err.h"
 #include "common/link.h"
 
-enum { KEYS_NAME_MAX = 64 };
+enum { KEYS_NAME_MAX = CERTIFICATE_NAME_MAX };
 
 /* Roles are WIRE_ROLE_..., and 0 for the brokers. */
 const char *keys_role_name(uint64_t role);
@@ -28,12 +29,14 @@ bool keys_role_parse(const char *text, uint64_t *role);
 
 /* -- files -- */
 
-/* A new fleet: the directory (mode 0700), the brokers' pair, an api's and a scheduler's key.
- * ERR_CONFLICT if it has keys already. */
+/* A new fleet: the directory (mode 0700), the brokers' pair, an api's and a scheduler's key; what
+ * one of them lacks is made. ERR_CONFLICT if nothing was missing. */
 CHECKED err_t keys_init(const char *directory);
 /* A new pair for a peer: NAME.key and its line in authorized/. ERR_CONFLICT: the name is taken;
  * ERR_USAGE: a bad name; ERR_NOT_FOUND: the directory has no keys. */
 CHECKED err_t keys_add(const char *directory, uint64_t role, const char *name);
+/* The same; one that is there is kept. */
+CHECKED err_t keys_ensure(const char *directory, uint64_t role, const char *name);
 /* Takes the permission back (and deletes NAME.key if it is still there): brokers that watch the
  * directory cut the peer off. ERR_NOT_FOUND if nobody of that name is admitted. */
 CHECKED err_t keys_remove(const char *directory, const char *name);
@@ -61,15 +64,15 @@ typedef struct {
 } keys_table_t;
 
 /* Reads DIR/authorized. A file that is not in order admits nobody: it is left out and `complain`
- * (may be NULL) is told why. ERR_CONFIG if the directory is not there or others may write to it;
- * *out is empty then. */
+ * (may be NULL) is told why. ERR_CONFIG if a directory is not there or others may write to it;
+ * ERR_IO if it cannot be read just now. *out is empty then. */
 CHECKED err_t keys_table_load(keys_table_t *out, const char *directory,
                               void (*complain)(const char *sentence));
 void keys_table_free(keys_table_t *self);
 /* NULL for a stranger. */
 const keys_entry_t *keys_table_find(const keys_table_t *self, const char *public_key);
 /* May the holder of this key speak as this role under this name? A worker's key speaks for workers
- * called NAME or NAME-anything, as many as its machine runs. */
+ * called NAME or NAME-anything, as many as its machine runs, unless a key of a longer name does. */
 bool keys_table_admits(const keys_table_t *self, const char *public_key, uint64_t role,
                        const char *name);
 

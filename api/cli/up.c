@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/cli/process.h"
@@ -299,19 +298,15 @@ static err_t make_ground(up_t *self)
 /* Keys of our own for all that runs here; those that are there are kept. */
 static err_t make_keys(up_t *self)
 {
-    struct stat state;
-    char path[4200], name[24];
+    char name[24];
     if (!self->keys[0]) {
         return ERR_OK;
     }
-    snprintf(path, sizeof path, "%s/broker.key", self->keys);
-    err_t err = stat(path, &state) == 0 ? ERR_OK : keys_init(self->keys);
+    err_t err = keys_init(self->keys);
+    err = err == ERR_CONFLICT ? ERR_OK : err;
     for (int i = 1; i <= self->fleet.workers && !err; i++) {
         snprintf(name, sizeof name, "w%d", i);
-        snprintf(path, sizeof path, "%s/%s.key", self->keys, name);
-        if (stat(path, &state) != 0) {
-            err = keys_add(self->keys, WIRE_ROLE_WORKER, name);
-        }
+        err = keys_ensure(self->keys, WIRE_ROLE_WORKER, name);
     }
     return err;
 }

@@ -100,7 +100,7 @@ START_TEST(test_a_new_fleet_has_three_secrets_that_only_their_owner_reads)
     ck_assert_uint_eq(state.st_mode & 0777, 0700);
     ck_assert_int_eq(admitted(), 2);
     ck_assert_ptr_null(strstr(read_file(in("authorized/api.pub")), "secret-key"));
-    refused(keys_init(keys), "this fleet has its keys");
+    refused(keys_init(keys), "has the keys of a fleet already");
 }
 END_TEST
 
@@ -212,7 +212,7 @@ START_TEST(test_files_that_are_not_in_order_admit_nobody)
     ck_assert_int_eq(admitted(), 2);
     chmod(in("authorized"), 0777);
     ck_assert_int_eq(admitted(), -1);
-    ck_assert_ptr_nonnull(strstr(err_text(), "others may write"));
+    ck_assert_ptr_nonnull(strstr(err_text(), "others may change it (chmod 700)"));
 }
 END_TEST
 
@@ -244,6 +244,80 @@ START_TEST(test_removed_is_not_admitted_and_may_come_back_with_another_key)
 }
 END_TEST
 
+START_TEST(test_the_key_of_the_longer_name_speaks_for_it)
+{
+    link_curve_t east, east_2;
+    keys_table_t table;
+    ck_assert_int_eq(keys_add(keys, WIRE_ROLE_WORKER, "east"), ERR_OK);
+    ck_assert_int_eq(keys_add(keys, WIRE_ROLE_WORKER, "east-2"), ERR_OK);
+    ck_assert_int_eq(keys_load_peer(&east, in("east.key"), WIRE_ROLE_WORKER, "east"), ERR_OK);
+    ck_assert_int_eq(keys_load_peer(&east_2, in("east-2.key"), WIRE_ROLE_WORKER, "east-2"), ERR_OK);
+    ck_assert_int_eq(keys_table_load(&table, keys, NULL), ERR_OK);
+    ck_assert(keys_table_admits(&table, east.public_key, WIRE_ROLE_WORKER, "east-1"));
+    ck_assert(!keys_table_admits(&table, east.public_key, WIRE_ROLE_WORKER, "east-2"));
+    ck_assert(!keys_table_admits(&table, east.public_key, WIRE_ROLE_WORKER, "east-2-b"));
+    ck_assert(keys_table_admits(&table, east_2.public_key, WIRE_ROLE_WORKER, "east-2-b"));
+    keys_table_free(&table);
+}
+END_TEST
+
+START_TEST(test_modes_do_not_depend_on_the_umask)
+{
+    static const mode_t masks[] = {0, 002, 022, 077};
+    struct stat state;
+    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
+        char name[8], file[40];
+        snprintf(name, sizeof name, "u%zu", i);
+        umask(masks[i]);
+        ck_assert_int_eq(keys_add(keys, WIRE_ROLE_WORKER, name), ERR_OK);
+        snprintf(file, sizeof file, "%s.key", name);
+        ck_assert_int_eq(stat(in(file), &state), 0);
+        ck_assert_uint_eq(state.st_mode & 0777, 0600);
+        ck_assert_int_eq(admitted(), 3 + (int)i);
+    }
+}
+END_TEST
+
+START_TEST(test_what_a_killed_command_left_is_completed)
+{
+    unlink(in("api.key"));
+    unlink(in("authorized/api.pub"));
+    write_file(in("api.key.new"), "half"); /* it was killed before the rename */
+    ck_assert_int_eq(keys_init(keys), ERR_OK);
+    ck_assert_int_eq(admitted(), 2);
+    ck_assert_int_ne(access(in("api.key.new"), F_OK), 0);
+    unlink(in("authorized/scheduler.pub")); /* and here between the two files */
+    ck_assert_int_eq(keys_add(keys, WIRE_ROLE_SCHEDULER, "scheduler"), ERR_OK);
+    link_curve_t curve;
+    keys_table_t table;
+    ck_assert_int_eq(keys_load_peer(&curve, in("scheduler.key"), WIRE_ROLE_SCHEDULER, ""), ERR_OK);
+    ck_assert_int_eq(keys_table_load(&table, keys, NULL), ERR_OK);
+    ck_assert_ptr_nonnull(keys_table_find(&table, curve.public_key));
+    keys_table_free(&table);
+    unlink(in("authorized/scheduler.pub"));
+    ck_assert_int_eq(keys_remove(keys, "scheduler"), ERR_OK); /* either half is enough */
+    ck_assert_int_ne(access(in("scheduler.key"), F_OK), 0);
+}
+END_TEST
+
+START_TEST(test_what_belongs_to_another_user_is_not_trusted)
+{
+    link_curve_t curve;
+    if (geteuid() != 0) {
+        return; /* only root can give a file away */
+    }
+    ck_assert_int_eq(chown(in("api.key"), 65534, 65534), 0);
+    refused(keys_load_peer(&curve, in("api.key"), WIRE_ROLE_API, ""), "belongs to user 65534");
+    ck_assert_int_eq(chown(in("authorized/scheduler.pub"), 65534, 65534), 0);
+    ck_assert_int_eq(admitted(), 1);
+    ck_assert_int_eq(chown(in("authorized"), 65534, 65534), 0);
+    ck_assert_int_eq(admitted(), -1);
+    ck_assert_int_eq(chown(in("authorized"), 0, 0), 0);
+    chmod(keys, 0777);
+    ck_assert_int_eq(admitted(), -1);
+}
+END_TEST
+
 START_TEST(test_names_stay_in_their_directory)
 {
     static const char *const bad[] = {"",   ".",   "..",   "../x",   "a/b",         "-x",
@@ -271,6 +345,10 @@ int main(void)
     tcase_add_test(tests, test_files_that_are_not_in_order_admit_nobody);
     tcase_add_test(tests, test_one_key_under_two_names_admits_neither);
     tcase_add_test(tests, test_removed_is_not_admitted_and_may_come_back_with_another_key);
+    tcase_add_test(tests, test_the_key_of_the_longer_name_speaks_for_it);
+    tcase_add_test(tests, test_modes_do_not_depend_on_the_umask);
+    tcase_add_test(tests, test_what_a_killed_command_left_is_completed);
+    tcase_add_test(tests, test_what_belongs_to_another_user_is_not_trusted);
     tcase_add_test(tests, test_names_stay_in_their_directory);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
