@@ -1,7 +1,9 @@
 #include "broker/broker.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "broker/connections.h"
 #include "broker/door.h"
 #include "broker/gate.h"
 #include "common/buffer.h"
@@ -17,7 +19,9 @@ enum {
 struct broker {
     loop_t *loop;
     broker_core_t *core;
-    gate_t *gate;     /* NULL: plain sockets */
+    gate_t *gate;               /* NULL: plain sockets */
+    connections_t *connections; /* with keys only */
+    log_quota_t hello_refused;
     link_t *links[2]; /* by side */
     uint64_t cut_n;   /* messages of connections whose key was removed */
     loop_watch_t *watches[2];
@@ -41,18 +45,21 @@ static void note_effect(void *context, const char *what, const peer_t *peer)
 {
     const broker_t *self = context;
     log_info("broker.peer", "what=%s role=%s name=\"%s\"", what, role_of(peer->role), peer->name);
-    if (self->gate && !gate_knows(self->gate, peer->link.key)) {
-        link_cut(&peer->link);
+    if (self->connections && strcmp(what, "joined") == 0) {
+        connections_claim(self->connections, &peer->link);
+    } else if (self->connections) {
+        connections_release(self->connections, &peer->link);
     }
 }
 
 static bool admit_effect(void *context, const link_id_t *from, uint64_t role, const char *name)
 {
-    const broker_t *self = context;
+    broker_t *self = context;
     bool admitted = gate_admits(self->gate, from->key, role, name);
-    if (!admitted && gate_knows(self->gate, from->key)) {
+    if (!admitted && gate_knows(self->gate, from->key) &&
+        log_quota(&self->hello_refused, "broker.hello_refused", loop_now_ms(self->loop))) {
         log_warn("broker.hello_refused",
-                 "role=%s name=\"%s\" detail=\"the key of \\\"%s\\\" is not "
+                 "role=%s name=\"%s\" key_of=\"%s\" detail=\"the key is not "
                  "for this\"",
                  role_of(role), name, gate_name(self->gate, from->key));
     }
@@ -64,6 +71,7 @@ static void on_keys_changed(void *context)
     broker_t *self = context;
     if (self->core) {
         broker_core_review(self->core, loop_now_ms(self->loop));
+        connections_cut_unclaimed(self->connections);
     }
 }
 
@@ -81,7 +89,7 @@ static void drain(broker_t *self, broker_side_t side)
     int n = 0;
     while (n < DRAIN_MAX && link_receive(self->links[side], &from, &frames)) {
         n++;
-        if (self->gate && !gate_knows(self->gate, from.key)) {
+        if (self->gate && (from.chosen || !gate_knows(self->gate, from.key))) {
             self->cut_n++;
             frames_free(&frames);
             link_cut(&from);
@@ -121,17 +129,32 @@ static void turn(void *context)
     }
 }
 
-static err_t bind_side(broker_t *self, broker_side_t side, const char *endpoint)
+/* With keys both are tested first where nobody else can come, then they move to their places. */
+static err_t bind_tested(broker_t *self, broker_side_t side)
 {
-    static const char *const names[] = {"frontend", "backend"};
     static const char *const domains[] = {GATE_FRONTEND, GATE_BACKEND};
-    err_t err = self->gate ? link_bind_curve(&self->links[side], endpoint, gate_curve(self->gate),
-                                             domains[side])
-                           : link_bind(&self->links[side], endpoint);
-    if (!err && self->gate) {
-        err = gate_test(self->gate, link_endpoint(self->links[side]));
+    err_t err = link_bind_curve(&self->links[side], "tcp://127.0.0.1:*", gate_curve(self->gate),
+                                domains[side]);
+    return err ? err : gate_test(self->gate, link_endpoint(self->links[side]));
+}
+
+static err_t bind_all(broker_t *self, const broker_settings_t *settings)
+{
+    const char *const endpoints[] = {settings->frontend, settings->backend};
+    static const char *const names[] = {"frontend", "backend"};
+    err_t err = ERR_OK;
+    for (int side = 0; side < 2 && !err && self->gate; side++) {
+        err = bind_tested(self, (broker_side_t)side);
     }
-    return err ? err_context(err, "%s", names[side]) : ERR_OK;
+    if (!err && self->gate) {
+        self->connections = connections_new(self->loop, self->links, settings->core.heartbeat_ms);
+    }
+    for (int side = 0; side < 2 && !err; side++) {
+        err = self->gate ? link_move(self->links[side], endpoints[side])
+                         : link_bind(&self->links[side], endpoints[side]);
+        err = err ? err_context(err, "%s", names[side]) : ERR_OK;
+    }
+    return err;
 }
 
 err_t broker_open(broker_t **out, loop_t *loop, const broker_settings_t *settings)
@@ -143,10 +166,7 @@ err_t broker_open(broker_t **out, loop_t *loop, const broker_settings_t *setting
         err = gate_open(&self->gate, loop, settings->keys, on_keys_changed, self);
     }
     if (!err) {
-        err = bind_side(self, BROKER_FRONTEND, settings->frontend);
-    }
-    if (!err) {
-        err = bind_side(self, BROKER_BACKEND, settings->backend);
+        err = bind_all(self, settings);
     }
     if (err) {
         goto failed;
@@ -180,6 +200,7 @@ void broker_destroy(broker_t **self)
         loop_on_turn(broker->loop, NULL, NULL);
     }
     door_destroy(&broker->door);
+    connections_destroy(&broker->connections);
     loop_timer_destroy(&broker->timer);
     for (int side = 0; side < 2; side++) {
         loop_unwatch(broker->loop, &broker->watches[side]);
@@ -211,5 +232,6 @@ void broker_log_counters(const broker_t *self)
              (unsigned long long)c->hello_refused, (unsigned long long)c->unsupported,
              (unsigned long long)c->ignored, (unsigned long long)c->no_store,
              (unsigned long long)c->no_peer, (unsigned long long)c->dropped,
-             (unsigned long long)self->cut_n);
+             (unsigned long long)(self->cut_n +
+                                  (self->connections ? connections_cut_n(self->connections) : 0)));
 }

@@ -184,8 +184,8 @@ static peer_t *make_room(broker_core_t *self, const msg_hello_t *hello, broker_s
     char name[ROSTER_NAME_MAX + 1];
     str_copy(name, sizeof name, hello->name);
     peer_t *same = roster_by_incarnation(self->roster, incarnation);
-    if (same && same->role != hello->role) {
-        return NULL;
+    if (same && (same->role != hello->role || strcmp(same->link.key, from->key) != 0)) {
+        return NULL; /* an incarnation is one process, with one key */
     }
     peer_t *here = roster_by_link(self->roster, side, from);
     if (here && here != same) {
@@ -199,6 +199,9 @@ static peer_t *make_room(broker_core_t *self, const msg_hello_t *hello, broker_s
     if (same && same->known) {
         if (self->store == same) {
             self->store = NULL;
+        }
+        if (!link_id_equal(&same->link, from)) {
+            note(self, "moved", same);
         }
         roster_forget(self->roster, same, awake_ms(self, now_ms));
         same = roster_by_incarnation(self->roster, incarnation);

@@ -26,7 +26,8 @@ typedef struct {
     /* May the holder of this connection's key speak as this role under this name? NULL: there are
      * no keys. */
     bool (*admit)(void *context, const link_id_t *from, uint64_t role, const char *name);
-    /* For the log: "joined", "left", "silent", "replaced", "cut"; may be NULL. */
+    /* For the log, and for who looks after connections: "joined"; then what ends it: "left",
+     * "silent", "replaced", "cut", "unsupported", "moved" (to another connection). May be NULL. */
     void (*note)(void *context, const char *what, const peer_t *peer);
 } broker_effects_t;
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -19,6 +20,9 @@ enum {
     FIELD_SIZE = 256,
     QUESTIONS_A_TURN = 64,
     TEST_MS = 5000,
+    LOOK_MS = 2000,       /* between looks at the directory, for what inotify does not tell */
+    RATE_SPAN_MS = 10000, /* in that time one key may connect that often: */
+    RATE_N = 256,
 };
 
 struct gate {
@@ -26,6 +30,13 @@ struct gate {
     char *directory;
     link_curve_t curve;
     keys_table_t table;
+    struct {
+        int64_t since_ms;
+        int n;
+    } * rates;        /* handshakes, by place in the table */
+    struct stat seen; /* the directory, when the table was read */
+    loop_timer_t *timer;
+    log_quota_t refused;
     char guest[LINK_KEY_N + 1]; /* admitted during the self-test, at either socket */
     bool testing;               /* refusals are no news */
     void *socket;               /* libzmq's questions */
@@ -57,20 +68,59 @@ static err_t watch_directory(gate_t *self)
     return err;
 }
 
+static void take_table(gate_t *self, const keys_table_t *table)
+{
+    keys_table_free(&self->table);
+    free(self->rates);
+    self->table = *table;
+    self->rates = mem_zero((size_t)(table->n + 1) * sizeof *self->rates);
+}
+
+static void remember_state(gate_t *self)
+{
+    char *authorized = keys_authorized(self->directory);
+    if (stat(authorized, &self->seen) != 0) {
+        self->seen = (struct stat){0};
+    }
+    free(authorized);
+}
+
 void gate_reload(gate_t *self)
 {
     keys_table_t table;
+    remember_state(self);
     /* The directory may be another one of the same name by now; the same one is watched once. */
     if (watch_directory(self)) {
         log_warn("broker.keys_unwatched", "detail=\"%s\"", err_text());
     }
-    if (keys_table_load(&table, self->directory, complain)) {
+    err_t err = keys_table_load(&table, self->directory, complain);
+    if (err == ERR_IO) {
+        self->seen = (struct stat){0}; /* the next look tries again */
+        log_warn("broker.keys_kept",
+                 "detail=\"%s: those known so far stay, the next try is in %d "
+                 "ms\"",
+                 err_text(), LOOK_MS);
+        return;
+    }
+    if (err) {
         log_error("broker.keys_lost", "detail=\"%s: nobody is admitted\"", err_text());
     }
-    keys_table_free(&self->table);
-    self->table = table;
+    take_table(self, &table);
     log_info("broker.keys", "admitted=%d", table.n);
     self->changed(self->context);
+}
+
+static void look(void *context)
+{
+    gate_t *self = context;
+    struct stat before = self->seen;
+    loop_timer_arm(self->timer, loop_now_ms(self->loop) + LOOK_MS);
+    remember_state(self);
+    if (before.st_ino != self->seen.st_ino || before.st_dev != self->seen.st_dev ||
+        before.st_mtim.tv_sec != self->seen.st_mtim.tv_sec ||
+        before.st_mtim.tv_nsec != self->seen.st_mtim.tv_nsec) {
+        gate_reload(self);
+    }
 }
 
 bool gate_knows(const gate_t *self, const char *public_key)
@@ -135,27 +185,46 @@ static bool read_question(void *socket, question_t *out)
     return true;
 }
 
+/* May this key open one more connection now? A name that ZeroMQ gives to a connection can be
+ * guessed by who holds many: a few hundred are enough for any machine. */
+static bool within_rate(gate_t *self, const keys_entry_t *entry)
+{
+    int64_t now = clock_now_ms();
+    int i = (int)(entry - self->table.items);
+    if (now - self->rates[i].since_ms >= RATE_SPAN_MS) {
+        self->rates[i].since_ms = now;
+        self->rates[i].n = 0;
+    }
+    return self->rates[i].n++ < RATE_N;
+}
+
+static void say_refused(gate_t *self, const question_t *question, const char *key,
+                        const keys_entry_t *entry)
+{
+    if (!self->testing && log_quota(&self->refused, "broker.refused", clock_now_ms())) {
+        log_warn("broker.refused", "where=%.*s key=\"%s\" name=\"%s\" address=%.*s",
+                 (int)question->n[2], question->text[2], key, entry ? entry->name : "?",
+                 (int)question->n[3], question->text[3]);
+    }
+}
+
 /* The public key if it may connect there, else NULL. */
-static const char *judge(const gate_t *self, const question_t *question, char key[LINK_KEY_N + 1])
+static const char *judge(gate_t *self, const question_t *question, char key[LINK_KEY_N + 1])
 {
     if (!question->sound || question->fields_n != 7 || !is_field(question, 0, "1.0") ||
         !is_field(question, 5, "CURVE") || question->n[6] != 32) {
         return NULL;
     }
     bool backend = is_field(question, 2, GATE_BACKEND);
-    if (!backend && !is_field(question, 2, GATE_FRONTEND)) {
-        return NULL;
-    }
-    if (!zmq_z85_encode(key, (const uint8_t *)question->text[6], 32)) {
+    if ((!backend && !is_field(question, 2, GATE_FRONTEND)) ||
+        !zmq_z85_encode(key, (const uint8_t *)question->text[6], 32)) {
         return NULL;
     }
     const keys_entry_t *entry = keys_table_find(&self->table, key);
-    bool admitted = entry ? (entry->role == WIRE_ROLE_WORKER) == backend
+    bool admitted = entry ? (entry->role == WIRE_ROLE_WORKER) == backend && within_rate(self, entry)
                           : self->guest[0] && strcmp(self->guest, key) == 0;
-    if (!admitted && !self->testing) {
-        log_warn("broker.refused", "where=%s key=\"%s\" name=\"%s\" address=%.*s",
-                 backend ? GATE_BACKEND : GATE_FRONTEND, key, entry ? entry->name : "?",
-                 (int)question->n[3], question->text[3]);
+    if (!admitted) {
+        say_refused(self, question, key, entry);
     }
     return admitted ? key : NULL;
 }
@@ -241,8 +310,11 @@ err_t gate_open(gate_t **out, loop_t *loop, const char *directory, gate_changed_
     if (!err) {
         err = watch_directory(self); /* first: what changes while it is read is seen */
     }
+    keys_table_t table = {0};
     if (!err) {
-        err = keys_table_load(&self->table, directory, complain);
+        remember_state(self);
+        err = keys_table_load(&table, directory, complain);
+        take_table(self, &table);
     }
     if (!err) {
         err = open_socket(self);
@@ -252,6 +324,8 @@ err_t gate_open(gate_t **out, loop_t *loop, const char *directory, gate_changed_
         return err;
     }
     self->changes = loop_watch_fd(loop, self->watcher, on_changes, self);
+    self->timer = loop_timer_new(loop, look, self);
+    loop_timer_arm(self->timer, loop_now_ms(loop) + LOOK_MS);
     *out = self;
     return ERR_OK;
 }
@@ -264,6 +338,7 @@ void gate_close(gate_t **self_ref)
     }
     loop_unwatch(self->loop, &self->questions);
     loop_unwatch(self->loop, &self->changes);
+    loop_timer_destroy(&self->timer);
     if (self->socket) {
         zmq_close(self->socket);
     }
@@ -271,6 +346,7 @@ void gate_close(gate_t **self_ref)
         close(self->watcher);
     }
     keys_table_free(&self->table);
+    free(self->rates);
     link_curve_clear(&self->curve);
     free(self->directory);
     free(self);
@@ -279,21 +355,6 @@ void gate_close(gate_t **self_ref)
 
 /* -- the self-test
  * ------------------------------------------------------------------------------------- */
-
-/* Where a socket bound to `endpoint` can be reached from here. */
-static void reachable(const char *endpoint, char *out, size_t size)
-{
-    static const char *const any[][2] = {{"tcp://0.0.0.0:", "tcp://127.0.0.1:"},
-                                         {"tcp://[::]:", "tcp://[::1]:"}};
-    for (int i = 0; i < 2; i++) {
-        size_t n = strlen(any[i][0]);
-        if (strncmp(endpoint, any[i][0], n) == 0) {
-            snprintf(out, size, "%s%s", any[i][1], endpoint + n);
-            return;
-        }
-    }
-    snprintf(out, size, "%s", endpoint);
-}
 
 /* How the handshake of one peer ends. The loop does not run yet: questions are answered here. */
 static err_t handshake(gate_t *self, const char *endpoint, const link_curve_t *curve,
@@ -327,7 +388,7 @@ static err_t must_end(gate_t *self, const char *endpoint, const link_curve_t *cu
         err = err_set(ERR_INTERNAL, "self-test of %s: %s was %s", endpoint, who,
                       news == LINK_ADMITTED  ? "let in"
                       : news == LINK_REFUSED ? "refused"
-                                             : "given no answer");
+                                             : "given no answer (is the loopback interface up?)");
     }
     return err;
 }
@@ -335,21 +396,19 @@ static err_t must_end(gate_t *self, const char *endpoint, const link_curve_t *cu
 err_t gate_test(gate_t *self, const char *endpoint)
 {
     link_curve_t stranger = {0};
-    char address[512];
-    reachable(endpoint, address, sizeof address);
     if (zmq_curve_keypair(stranger.public_key, stranger.secret_key) != 0) {
         return err_set(ERR_CONFIG, "this libzmq was built without CURVE");
     }
     memcpy(stranger.server_key, self->curve.public_key, sizeof stranger.server_key);
     self->testing = true;
-    err_t err = must_end(self, address, &stranger, LINK_REFUSED, "a stranger's key");
+    err_t err = must_end(self, endpoint, &stranger, LINK_REFUSED, "a stranger's key");
     if (!err) {
-        err = must_end(self, address, NULL, LINK_REFUSED, "a peer without a key");
+        err = must_end(self, endpoint, NULL, LINK_REFUSED, "a peer without a key");
     }
     if (!err) {
         /* And what looks like refusal is not a door that is shut for all. */
         memcpy(self->guest, stranger.public_key, sizeof self->guest);
-        err = must_end(self, address, &stranger, LINK_ADMITTED, "a key that is admitted");
+        err = must_end(self, endpoint, &stranger, LINK_ADMITTED, "a key that is admitted");
         memset(self->guest, 0, sizeof self->guest);
     }
     self->testing = false;

@@ -34,12 +34,14 @@ bool gate_knows(const gate_t *self, const char *public_key);
 bool gate_admits(const gate_t *self, const char *public_key, uint64_t role, const char *name);
 /* Who has the key, for the log; "?" for a stranger. */
 const char *gate_name(const gate_t *self, const char *public_key);
-/* Reads the table anew (SIGHUP). One that cannot be read admits nobody. */
+/* Reads the table anew (SIGHUP). One that is not there, or that others could have written to,
+ * admits nobody; one that cannot be read just now (no descriptors) leaves the old one in force and
+ * is tried again. */
 void gate_reload(gate_t *self);
 
-/* A stranger's key and a peer without any connect to `endpoint`, as bound: both must be refused,
- * and a key that is admitted there for the moment must not be. ERR_INTERNAL if not: then nobody may
- * use the endpoint. */
+/* A stranger's key and a peer without any connect to a socket of this broker's, bound to loopback
+ * where nobody else can find it: both must be refused, and a key that is admitted there for the
+ * moment must not be. ERR_INTERNAL if not: then the socket must not be used. */
 CHECKED err_t gate_test(gate_t *self, const char *endpoint);
 
 #endif

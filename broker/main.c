@@ -1,11 +1,13 @@
 /* stint-broker: reads the configuration, binds, routes until SIGTERM. It has nothing to save:
  * stopping is instant. SIGHUP writes the counters to the log and reads the keys anew. */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "broker/broker.h"
+#include "common/endpoint.h"
 #include "common/config.h"
 #include "common/descriptors.h"
 #include "common/log.h"
@@ -32,14 +34,14 @@ static err_t check_reach(const config_t *config)
 {
     const char *const endpoints[] = {config->frontend, config->backend};
     for (int i = 0; i < 2; i++) {
-        if (!link_is_endpoint(endpoints[i])) {
+        if (!endpoint_is_one(endpoints[i])) {
             return err_set(ERR_CONFIG,
                            "%s = \"%s\" is no endpoint: it must be like tcp://127.0.0.1:7601",
                            i == 0 ? "frontend" : "backend", endpoints[i]);
         }
     }
     for (int i = 0; i < 2 && !config->insecure && !*config->keys; i++) {
-        if (!link_is_loopback(endpoints[i])) {
+        if (!endpoint_is_loopback(endpoints[i])) {
             return err_set(
                 ERR_CONFIG,
                 "%s = \"%s\" is reachable from other machines, and its messages are "
@@ -70,6 +72,9 @@ static err_t serve(const config_t *config, int *exit_code)
     if (err) {
         return err;
     }
+    /* Large blocks go back to the system when they are freed: what strangers make libzmq hold for the
+     * three seconds of a handshake is not kept. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     program_t program = {.loop = loop_new()};
     err = broker_open(&program.broker, program.loop, &settings);
     if (!err) {

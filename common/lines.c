@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "common/endpoint.h"
 #include "common/keys.h"
 #include "common/link.h"
 #include "common/log.h"
@@ -94,7 +95,7 @@ static err_t connect_line(lines_t *self, const char *endpoint, const link_curve_
 static err_t check_endpoints(const config_t *config)
 {
     for (int i = 0; i < config->brokers.n; i++) {
-        if (!link_is_endpoint(config->brokers.items[i])) {
+        if (!endpoint_is_one(config->brokers.items[i])) {
             return err_set(ERR_CONFIG,
                            "brokers: \"%s\" is no endpoint: it must be like tcp://127.0.0.1:7601",
                            config->brokers.items[i]);
@@ -106,7 +107,7 @@ static err_t check_endpoints(const config_t *config)
 static err_t check_reach(const config_t *config)
 {
     for (int i = 0; i < config->brokers.n && !config->insecure; i++) {
-        if (!link_is_loopback(config->brokers.items[i])) {
+        if (!endpoint_is_loopback(config->brokers.items[i])) {
             return err_set(
                 ERR_CONFIG,
                 "brokers: %s is beyond loopback and this process has no key: give the file that "

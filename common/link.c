@@ -19,7 +19,7 @@ enum {
 
 struct link {
     void *socket;
-    void *handshakes; /* a monitor's other end, or NULL */
+    void *monitor; /* where libzmq tells of handshakes or connections, or NULL */
     bool router, curve, listens;
     uint64_t garbage_n;
     char endpoint[ENDPOINT_MAX];
@@ -118,37 +118,66 @@ static void set_curve(void *socket, const link_curve_t *curve, const char *domai
 /* -- handshakes
  * ---------------------------------------------------------------------------------------- */
 
-static void watch_handshakes(link_t *self)
+static void watch(link_t *self, int events)
 {
     static unsigned made_n;
     char endpoint[64];
-    snprintf(endpoint, sizeof endpoint, "inproc://handshakes.%u", made_n++);
-    int rc = zmq_socket_monitor(
-        self->socket, endpoint,
-        ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-            ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
+    snprintf(endpoint, sizeof endpoint, "inproc://monitor.%u", made_n++);
+    int rc = zmq_socket_monitor(self->socket, endpoint, events);
     INVARIANT(rc == 0);
-    self->handshakes = zmq_socket(link_context(), ZMQ_PAIR);
-    INVARIANT(self->handshakes);
-    set_int(self->handshakes, ZMQ_LINGER, 0);
-    rc = zmq_connect(self->handshakes, endpoint);
+    self->monitor = zmq_socket(link_context(), ZMQ_PAIR);
+    INVARIANT(self->monitor);
+    set_int(self->monitor, ZMQ_LINGER, 0);
+    set_int(self->monitor, ZMQ_RCVHWM, 0); /* libzmq's thread would wait for room */
+    rc = zmq_connect(self->monitor, endpoint);
     INVARIANT(rc == 0);
+}
+
+/* Kind, u16, and value, u32; then a frame with the endpoint. */
+static bool read_event(link_t *self, uint16_t *kind, uint32_t *value)
+{
+    enum { EVENT_N = 6 };
+    uint8_t event[16], endpoint[1];
+    if (zmq_recv(self->monitor, event, sizeof event, ZMQ_DONTWAIT) != EVENT_N) {
+        return false;
+    }
+    memcpy(kind, event, sizeof *kind);
+    memcpy(value, event + sizeof *kind, sizeof *value);
+    zmq_recv(self->monitor, endpoint, sizeof endpoint, ZMQ_DONTWAIT);
+    return true;
+}
+
+void *link_watch_connections(link_t *self)
+{
+    watch(self, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED);
+    return self->monitor;
+}
+
+bool link_connection_news(link_t *self, int *fd, bool *opened)
+{
+    uint16_t kind;
+    uint32_t value;
+    if (!read_event(self, &kind, &value)) {
+        return false;
+    }
+    *fd = (int)value;
+    *opened = kind == ZMQ_EVENT_ACCEPTED;
+    return true;
 }
 
 void *link_handshakes(const link_t *self)
 {
-    return self->handshakes;
+    return self->monitor;
 }
 
+/* What ends without an answer (too late, or the connection broke) is no news: libzmq tries again.
+ */
 link_news_t link_handshake_news(link_t *self)
 {
-    enum { EVENT_N = 6 }; /* kind, u16; value, u32; then a frame with the endpoint */
     link_news_t news = LINK_NOTHING;
-    uint8_t event[16], endpoint[1];
-    while (zmq_recv(self->handshakes, event, sizeof event, ZMQ_DONTWAIT) == EVENT_N) {
-        uint16_t kind;
-        memcpy(&kind, event, sizeof kind);
-        zmq_recv(self->handshakes, endpoint, sizeof endpoint, ZMQ_DONTWAIT);
+    uint16_t kind;
+    uint32_t value;
+    while (read_event(self, &kind, &value)) {
         news = kind == ZMQ_EVENT_HANDSHAKE_SUCCEEDED ? LINK_ADMITTED : LINK_REFUSED;
     }
     return news;
@@ -157,8 +186,15 @@ link_news_t link_handshake_news(link_t *self)
 /* -- opening
  * -------------------------------------------------------------------------------------------- */
 
+/* Only where it is asked for: with it "localhost" may be another address than one thinks. */
+static void set_ipv6(void *socket, const char *endpoint)
+{
+    set_int(socket, ZMQ_IPV6, strchr(endpoint, '[') != NULL);
+}
+
 /* `domain` only of a ROUTER. */
-static link_t *open_socket(bool router, const link_curve_t *curve, const char *domain)
+static link_t *open_socket(bool router, const char *endpoint, const link_curve_t *curve,
+                           const char *domain)
 {
     link_t *self = mem_zero(sizeof *self);
     self->router = router;
@@ -166,6 +202,7 @@ static link_t *open_socket(bool router, const link_curve_t *curve, const char *d
     self->socket = zmq_socket(link_context(), router ? ZMQ_ROUTER : ZMQ_DEALER);
     INVARIANT(self->socket);
     set_profile(self->socket, router);
+    set_ipv6(self->socket, endpoint);
     if (curve) {
         set_curve(self->socket, curve, domain);
     }
@@ -186,13 +223,14 @@ static err_t connect_to(link_t **out, link_t *self, const char *endpoint)
 
 err_t link_connect(link_t **out, const char *endpoint)
 {
-    return connect_to(out, open_socket(false, NULL, NULL), endpoint);
+    return connect_to(out, open_socket(false, endpoint, NULL, NULL), endpoint);
 }
 
 err_t link_connect_curve(link_t **out, const char *endpoint, const link_curve_t *curve)
 {
-    link_t *self = open_socket(false, curve, NULL);
-    watch_handshakes(self);
+    link_t *self = open_socket(false, endpoint, curve, NULL);
+    watch(self, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                    ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
     return connect_to(out, self, endpoint);
 }
 
@@ -201,25 +239,40 @@ err_t link_bind(link_t **out, const char *endpoint)
     return link_bind_curve(out, endpoint, NULL, NULL);
 }
 
-err_t link_bind_curve(link_t **out, const char *endpoint, const link_curve_t *curve,
-                      const char *domain)
+static err_t listen_at(link_t *self, const char *endpoint)
 {
-    link_t *self = open_socket(true, curve, domain);
     if (zmq_bind(self->socket, endpoint) != 0) {
-        int problem = errno;
-        link_destroy(&self);
-        if (problem == EADDRINUSE) {
+        if (errno == EADDRINUSE) {
             return err_set(ERR_BUSY, "cannot bind \"%s\": another process uses this port",
                            endpoint);
         }
-        return err_set(ERR_CONFIG, "cannot bind \"%s\": %s", endpoint, zmq_strerror(problem));
+        return err_set(ERR_CONFIG, "cannot bind \"%s\": %s", endpoint, zmq_strerror(errno));
     }
     size_t n = sizeof self->endpoint;
     int rc = zmq_getsockopt(self->socket, ZMQ_LAST_ENDPOINT, self->endpoint, &n);
     INVARIANT(rc == 0);
     self->listens = true;
+    return ERR_OK;
+}
+
+err_t link_bind_curve(link_t **out, const char *endpoint, const link_curve_t *curve,
+                      const char *domain)
+{
+    link_t *self = open_socket(true, endpoint, curve, domain);
+    err_t err = listen_at(self, endpoint);
+    if (err) {
+        link_destroy(&self);
+        return err;
+    }
     *out = self;
     return ERR_OK;
+}
+
+err_t link_move(link_t *self, const char *endpoint)
+{
+    link_listen_stop(self);
+    set_ipv6(self->socket, endpoint);
+    return listen_at(self, endpoint);
 }
 
 void link_listen_stop(link_t *self)
@@ -232,12 +285,9 @@ void link_listen_stop(link_t *self)
 
 err_t link_listen(link_t *self)
 {
-    if (!self->listens && zmq_bind(self->socket, self->endpoint) != 0) {
-        return err_set(ERR_BUSY, "cannot listen at %s again: %s", self->endpoint,
-                       zmq_strerror(errno));
-    }
-    self->listens = true;
-    return ERR_OK;
+    char endpoint[ENDPOINT_MAX];
+    memcpy(endpoint, self->endpoint, sizeof endpoint);
+    return self->listens ? ERR_OK : listen_at(self, endpoint);
 }
 
 void link_reconnect(link_t *self)
@@ -251,9 +301,9 @@ void link_reconnect(link_t *self)
 void link_destroy(link_t **self)
 {
     if (*self) {
-        if ((*self)->handshakes) {
+        if ((*self)->monitor) {
             zmq_socket_monitor((*self)->socket, NULL, 0);
-            zmq_close((*self)->handshakes);
+            zmq_close((*self)->monitor);
         }
         zmq_close((*self)->socket);
         free(*self);
@@ -414,6 +464,8 @@ static void take_key(link_id_t *id, zmq_msg_t *msg)
     if (key && strlen(key) == LINK_KEY_N) {
         memcpy(id->key, key, LINK_KEY_N);
     }
+    const char *chosen = zmq_msg_gets(msg, "Identity");
+    id->chosen = chosen && *chosen;
     id->fd = zmq_msg_get(msg, ZMQ_SRCFD);
 }
 
@@ -473,40 +525,4 @@ bool link_receive(link_t *self, link_id_t *from, frames_t *out)
         frames_free(&in.frames);
     }
     return false;
-}
-
-/* -- endpoints
- * ----------------------------------------------------------------------------------------- */
-
-bool link_is_endpoint(const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    if (strncmp(text, "ipc://", 6) == 0 || strncmp(text, "inproc://", 9) == 0) {
-        return true;
-    }
-    return strncmp(text, "tcp://", 6) == 0 && colon > text + 6 && colon[1] != 0;
-}
-
-bool link_is_loopback(const char *endpoint)
-{
-    if (strncmp(endpoint, "ipc://", 6) == 0 || strncmp(endpoint, "inproc://", 9) == 0) {
-        return true;
-    }
-    if (strncmp(endpoint, "tcp://", 6) != 0) {
-        return false;
-    }
-    const char *host = endpoint + 6;
-    if (strncmp(host, "[::1]:", 6) == 0 || strncmp(host, "localhost:", 10) == 0) {
-        return true;
-    }
-    /* Four numbers: "127.evil.example" is a name, not an address. */
-    int dots = 0;
-    for (const char *at = host; *at && *at != ':'; at++) {
-        if (*at == '.') {
-            dots++;
-        } else if (*at < '0' || *at > '9') {
-            return false;
-        }
-    }
-    return dots == 3 && strncmp(host, "127.", 4) == 0;
 }

@@ -28,6 +28,7 @@ typedef struct {
     uint8_t bytes[15];
     int fd;                   /* the connection's descriptor, for link_cut; 0 = not known */
     char key[LINK_KEY_N + 1]; /* the public key it was admitted with; "" on plain sockets */
+    bool chosen;              /* its peer gave itself that name, with keys: nobody of ours does */
 } link_id_t;
 /* The same name under another key is another connection. */
 bool link_id_equal(const link_id_t *a, const link_id_t *b);
@@ -56,6 +57,8 @@ void link_destroy(link_t **self);
 void *link_socket(const link_t *self);
 /* The endpoint as bound, with the real port. */
 const char *link_endpoint(const link_t *self);
+/* A bound link listens somewhere else from now on. Errors as of link_bind. */
+CHECKED err_t link_move(link_t *self, const char *endpoint);
 /* A bound link stops listening; its connections stay. Again: ERR_BUSY if the port was taken
  * meanwhile. Both may be repeated. */
 void link_listen_stop(link_t *self);
@@ -68,6 +71,11 @@ bool link_send(link_t *self, const link_id_t *to, frames_t *frames);
  * counted and skipped. `from` may be NULL on a DEALER. */
 bool link_receive(link_t *self, link_id_t *from, frames_t *out);
 uint64_t link_garbage_n(const link_t *self);
+/* The connections of a bound link: the socket that is readable when one was opened or closed. To be
+ * called before the first peer connects; who calls it must read link_connection_news. */
+void *link_watch_connections(link_t *self);
+/* One of them, in their order; false when there is no more. */
+bool link_connection_news(link_t *self, int *fd, bool *opened);
 /* Closes a ROUTER's connection under libzmq, which has no call for that. Its peer will connect
  * anew. */
 void link_cut(const link_id_t *id);
@@ -77,10 +85,5 @@ void *link_handshakes(const link_t *self);
 typedef enum { LINK_NOTHING, LINK_ADMITTED, LINK_REFUSED } link_news_t;
 /* How the newest one ended since the last call. */
 link_news_t link_handshake_news(link_t *self);
-
-/* True if it has the form of an endpoint: tcp://HOST:PORT, ipc:// or inproc://. */
-bool link_is_endpoint(const char *text);
-/* True if the endpoint is on loopback (127.0.0.0/8, ::1, localhost) or ipc/inproc. */
-bool link_is_loopback(const char *endpoint);
 
 #endif

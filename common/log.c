@@ -85,3 +85,20 @@ void log_assert_failed(const char *expression, const char *file, int line)
     log_error("invariant.broken", "expression=\"%s\" at=%s:%d", expression, file, line);
     abort();
 }
+
+int log_quota(log_quota_t *self, const char *event, long long now_ms)
+{
+    enum { SPAN_MS = 10000, LINES_MAX = 10 };
+    if (!self->since_ms || now_ms - self->since_ms >= SPAN_MS) {
+        if (self->left_out_n) {
+            log_warn("log.left_out", "of=%s n=%llu", event, self->left_out_n);
+        }
+        *self = (log_quota_t){.since_ms = now_ms};
+    }
+    if (self->written_n == LINES_MAX) {
+        self->left_out_n++;
+        return 0;
+    }
+    self->written_n++;
+    return 1;
+}

@@ -21,6 +21,15 @@ void log_line(log_level_t level, const char *event, const char *pairs, ...)
 #define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
 
+/* A limit for an event that strangers can cause: ten lines in ten seconds, then how many were left
+ * out. True: write it. Zero-initialised; one for each event. */
+typedef struct {
+    long long since_ms;
+    int written_n;
+    unsigned long long left_out_n;
+} log_quota_t;
+int log_quota(log_quota_t *self, const char *event, long long now_ms);
+
 /* For mistakes of our own only (never for bytes from outside): logs file:line and aborts. */
 void log_assert_failed(const char *expression, const char *file, int line)
     __attribute__((noreturn));

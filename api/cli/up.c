@@ -5,7 +5,9 @@
  * it, role by role in the order of role_t. */
 #include "api/cli/up.h"
 
+#include <arpa/inet.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,9 +230,12 @@ static void say_ready(up_t *self)
                self->fleet.workers, self->fleet.workers == 1 ? "" : "s", self->fleet.brokers,
                self->fleet.brokers == 1 ? "" : "s");
         if (self->keys[0]) {
-            printf("Workers of other machines: `stint keys add worker NAME --keys %s`, bring "
-                   "NAME.key there, and\n  stint-worker --key NAME.key --name NAME --brokers %s\n",
-                   self->keys, self->backends);
+            printf(
+                "Workers of other machines: `stint keys add worker NAME --keys %s`, bring "
+                "NAME.key there, and\n  stint-worker --key NAME.key --name NAME --brokers %s%s\n",
+                self->keys, self->backends,
+                strstr(self->backends, "//0.0.0.0:") ? "   (this machine's address for 0.0.0.0)"
+                                                     : "");
         }
     }
     fflush(stdout);
@@ -315,9 +320,16 @@ static err_t read_backend(up_t *self, const char *backend)
 {
     const char *colon = strrchr(backend, ':');
     int port = colon ? atoi(colon + 1) : 0;
-    if (!colon || colon == backend || port < 1 || port + self->fleet.brokers > 65536 ||
-        strlen(backend) >= sizeof self->backend) {
-        return err_set(ERR_USAGE, "--backend is \"%.80s\", but must be ADDRESS:PORT", backend);
+    char host[INET_ADDRSTRLEN] = "";
+    struct in_addr address;
+    if (colon && colon - backend < (ptrdiff_t)sizeof host) {
+        memcpy(host, backend, (size_t)(colon - backend));
+    }
+    if (inet_pton(AF_INET, host, &address) != 1 || port < 1 || port + self->fleet.brokers > 65536) {
+        return err_set(ERR_USAGE,
+                       "--backend is \"%.80s\", but must be ADDRESS:PORT, the address of this "
+                       "machine in numbers (10.0.0.1:7602; 0.0.0.0:7602 is all it has)",
+                       backend);
     }
     snprintf(self->backend, sizeof self->backend, "%s", backend);
     snprintf(self->keys, sizeof self->keys, "%s/keys", self->data);

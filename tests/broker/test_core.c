@@ -712,6 +712,20 @@ START_TEST(test_whose_key_is_removed_is_forgotten_with_its_tickets)
 }
 END_TEST
 
+START_TEST(test_an_incarnation_is_not_taken_over_with_another_key)
+{
+    small_fleet();
+    link_id_t thief = link_of(9);
+    memset(thief.key, 'k', LINK_KEY_N);
+    msg_t msg = hello(WIRE_ROLE_WORKER, 22, "w", 1);
+    frames_t frames = frames_of(&msg, NULL);
+    uint64_t before = broker_core_counters(core)->hello_refused;
+    broker_core_receive(core, BROKER_BACKEND, &thief, &frames, now);
+    ck_assert_uint_eq(broker_core_counters(core)->hello_refused, before + 1);
+    expect_silence();
+}
+END_TEST
+
 START_TEST(test_the_name_of_a_connection_under_another_key_is_a_stranger)
 {
     small_fleet();
@@ -891,6 +905,7 @@ int main(void)
     tcase_add_test(tests, test_p11_new_incarnation_of_a_name_ends_the_older_one_at_once);
     tcase_add_test(tests, test_hello_that_its_key_is_not_for_is_dropped_in_silence);
     tcase_add_test(tests, test_whose_key_is_removed_is_forgotten_with_its_tickets);
+    tcase_add_test(tests, test_an_incarnation_is_not_taken_over_with_another_key);
     tcase_add_test(tests, test_the_name_of_a_connection_under_another_key_is_a_stranger);
     tcase_add_test(tests, test_bad_hello_is_counted_and_dropped);
     tcase_add_test(tests,

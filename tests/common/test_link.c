@@ -4,6 +4,7 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "common/endpoint.h"
 #include "common/clock.h"
 #include "common/link.h"
 
@@ -324,10 +325,10 @@ START_TEST(test_loopback_is_told_from_the_rest)
                                       "udp://127.0.0.1:1",
                                       ""};
     for (size_t i = 0; i < sizeof near / sizeof near[0]; i++) {
-        ck_assert_msg(link_is_loopback(near[i]), "%s", near[i]);
+        ck_assert_msg(endpoint_is_loopback(near[i]), "%s", near[i]);
     }
     for (size_t i = 0; i < sizeof far / sizeof far[0]; i++) {
-        ck_assert_msg(!link_is_loopback(far[i]), "%s", far[i]);
+        ck_assert_msg(!endpoint_is_loopback(far[i]), "%s", far[i]);
     }
 }
 END_TEST
