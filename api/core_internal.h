@@ -111,6 +111,7 @@ CHECKED err_t core_record_local(core_t *self, uint64_t batch, const char *report
 void core_on_hello(core_t *self, int broker, const uint8_t *peer, const msg_hello_t *msg);
 void core_on_heartbeat(core_t *self, int broker, const uint8_t *peer, const msg_heartbeat_t *msg);
 void core_on_bye(core_t *self, const uint8_t *peer);
+void core_on_gone(core_t *self, const uint8_t *peer);
 void core_on_partials_get(core_t *self, int broker, const uint8_t *peer,
                           const msg_partials_get_t *msg);
 

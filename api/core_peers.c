@@ -140,14 +140,25 @@ void core_on_hello(core_t *self, int broker, const uint8_t *peer_id, const msg_h
     }
 }
 
-void core_on_bye(core_t *self, const uint8_t *peer_id)
+static void leaves(core_t *self, const uint8_t *peer_id, const char *event, const char *why)
 {
     peer_t *peer = peers_find(self->peers, peer_id);
     if (peer) {
-        log_info("worker.bye", "worker=\"%s\"", peer->name);
+        log_info(event, "worker=\"%s\"", peer->name);
         peers_remove(self->peers, peer);
     }
-    end_leases(self, peer_id, "the worker stopped");
+    end_leases(self, peer_id, why);
+}
+
+void core_on_bye(core_t *self, const uint8_t *peer_id)
+{
+    leaves(self, peer_id, "worker.bye", "the worker stopped");
+}
+
+/* P34: said when nothing of it runs any more. */
+void core_on_gone(core_t *self, const uint8_t *peer_id)
+{
+    leaves(self, peer_id, "worker.gone", "the worker was killed");
 }
 
 void core_on_heartbeat(core_t *self, int broker, const uint8_t *peer_id, const msg_heartbeat_t *msg)

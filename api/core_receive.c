@@ -14,6 +14,9 @@ static void on_store_message(core_t *self, int broker, const uint8_t *peer, cons
     case MSG_BYE:
         core_on_bye(self, peer);
         break;
+    case MSG_GONE:
+        core_on_gone(self, peer);
+        break;
     case MSG_ACCEPTED:
         core_on_accepted(self, peer, &msg->accepted);
         break;

@@ -410,6 +410,32 @@ static void receive_bye(broker_core_t *self, peer_t *peer, frames_t *frames, int
     forget(self, peer, "left", now_ms);
 }
 
+/* P34: from a connection of its own, that need not be known. The dead worker need not be either: it
+ * may have been silent before. */
+static void receive_gone(broker_core_t *self, broker_side_t side, frames_t *frames, int64_t now_ms)
+{
+    msg_t msg;
+    if (!decode(self, frames, &msg)) {
+        return;
+    }
+    if (side != BROKER_BACKEND || msg.gone.incarnation.n != WIRE_PEER_N) {
+        self->counters.ignored++;
+        return;
+    }
+    const uint8_t *incarnation = (const uint8_t *)msg.gone.incarnation.p;
+    peer_t *peer = roster_by_incarnation(self->roster, incarnation);
+    if (peer && peer->role != WIRE_ROLE_WORKER) {
+        self->counters.ignored++;
+        return;
+    }
+    peer_t dead = {0};
+    memcpy(dead.incarnation, incarnation, WIRE_PEER_N);
+    pass_to_store(self, &dead, frames);
+    if (peer && peer->known) {
+        forget(self, peer, "dead", now_ms);
+    }
+}
+
 /* -- who may send what
  * --------------------------------------------------------------------------------- */
 
@@ -514,6 +540,8 @@ void broker_core_receive(broker_core_t *self, broker_side_t side, const link_id_
         receive_foreign(self, side, from, err, now_ms);
     } else if (type == MSG_HELLO) {
         receive_hello(self, side, from, frames, now_ms);
+    } else if (type == MSG_GONE) {
+        receive_gone(self, side, frames, now_ms);
     } else if (!peer) {
         /* Not to what is itself an answer: two that do not know each other would talk for ever. */
         if (type == MSG_RECONNECT || type == MSG_UNSUPPORTED || type == MSG_HELLO_OK ||

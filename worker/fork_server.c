@@ -19,8 +19,9 @@
 enum { SERVER_CONTROL = 3, SERVER_SIGNALS = 4, SERVER_KEPT = 5, SERVER_FREE = 6, ASIDE = 16 };
 
 typedef struct {
-    int slot;
+    int slot; /* or SLOT_BYE */
 } request_t;
+enum { SLOT_BYE = -1 };
 
 typedef struct {
     fork_report_type_t type;
@@ -33,8 +34,9 @@ typedef struct {
     const fork_setup_t *setup;
     pid_t worker;
     bool kept;
-    pid_t *pids;    /* 0 = none */
-    bool *reported; /* its end */
+    bool ends_by_intent; /* the worker said bye */
+    pid_t *pids;         /* 0 = none */
+    bool *reported;      /* its end */
 } server_t;
 
 /* ---- in the child, before its main function
@@ -176,7 +178,13 @@ static void end_all(server_t *self)
         }
     }
     family_end_orphans(NULL, 0);
-    _exit(0); /* with us goes the kept descriptor: the lock is free when nobody of us is left */
+    if (self->kept) {
+        close(SERVER_KEPT); /* nobody of us is left: the lock is free */
+    }
+    if (self->setup->last_words && !self->ends_by_intent) {
+        self->setup->last_words(self->setup->last_words_context);
+    }
+    _exit(0);
 }
 
 static void serve(server_t *self) __attribute__((noreturn));
@@ -203,6 +211,7 @@ static void serve(server_t *self)
             if (n == 0 || (n < 0 && errno != EINTR)) {
                 end_all(self);
             }
+            self->ends_by_intent = n == sizeof request && request.slot == SLOT_BYE;
             if (n == sizeof request && request.slot >= 0 && request.slot < self->setup->slots) {
                 make_child(self, request.slot);
             }
@@ -293,6 +302,12 @@ err_t fork_server_ask(int socket, int slot)
                        strerror(errno));
     }
     return ERR_OK;
+}
+
+void fork_server_bye(int socket)
+{
+    request_t request = {SLOT_BYE};
+    (void)!send(socket, &request, sizeof request, MSG_NOSIGNAL);
 }
 
 err_t fork_server_report(int socket, fork_report_t *out)

@@ -6,10 +6,11 @@
  *
  * Who dies with whom: a child with the fork server (PDEATHSIG SIGKILL). The fork server ends when
  * the worker does: it sees the socket close and gets PDEATHSIG SIGUSR1, kills every group, reaps
- * every child and exits. A SIGKILL as its own PDEATHSIG would take the children with it, but leave
- * what they had forked. A child also ends its own group when the worker's end of its socket closes.
- * What a task forked and put into another group or session comes to this process when the child is
- * dead (it is a subreaper) and is killed before that end is reported. */
+ * every child, says the last words and exits. A SIGKILL as its own PDEATHSIG would take the
+ * children with it, but leave what they had forked. A child also ends its own group when the
+ * worker's end of its socket closes. What a task forked and put into another group or session comes
+ * to this process when the child is dead (it is a subreaper) and is killed before that end is
+ * reported. */
 #ifndef STINT_WORKER_FORK_SERVER_H
 #define STINT_WORKER_FORK_SERVER_H
 
@@ -42,6 +43,10 @@ typedef struct {
     char
         *shared; /* slots pages of FORK_PAGE bytes, MAP_SHARED: each begins with a child_shared_t */
     const task_code_t *(*find)(const char *name);
+    /* Called in the server when the worker has died without fork_server_bye and nothing of it runs
+     * any more; NULL = nothing to say. */
+    void (*last_words)(void *context);
+    void *last_words_context;
 } fork_setup_t;
 
 /* Fork the server; the caller has one thread. *socket is non-blocking, readable when a report
@@ -50,6 +55,8 @@ CHECKED err_t fork_server_open(pid_t *pid, int *socket, const fork_setup_t *setu
 /* Ask for a (new) child in that slot; an ended one is reaped first. Answered FORK_MADE or
  * FORK_FAILED. */
 CHECKED err_t fork_server_ask(int socket, int slot);
+/* The end of this socket that comes next is meant. */
+void fork_server_bye(int socket);
 /* One report; ERR_NOT_FOUND when none waits, ERR_UNAVAILABLE when the server is gone. */
 CHECKED err_t fork_server_report(int socket, fork_report_t *out);
 

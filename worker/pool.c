@@ -30,6 +30,8 @@ enum {
 
 static const task_code_t *(*tasks)(const char *name) = task_code_find;
 static int kept_fd = -1;
+static void (*last_words)(void *context);
+static void *last_words_context;
 
 void pool_use_tasks(const task_code_t *(*find)(const char *name))
 {
@@ -39,6 +41,12 @@ void pool_use_tasks(const task_code_t *(*find)(const char *name))
 void pool_keep_fd(int fd)
 {
     kept_fd = fd;
+}
+
+void pool_last_words(void (*call)(void *context), void *context)
+{
+    last_words = call;
+    last_words_context = context;
 }
 
 /* ---- life
@@ -81,7 +89,8 @@ err_t pool_open(pool_t **out, int slots)
         goto failed;
     }
     self->shared = shared;
-    self->setup = (fork_setup_t){slots, kept_fd, self->shared, tasks};
+    self->setup =
+        (fork_setup_t){slots, kept_fd, self->shared, tasks, last_words, last_words_context};
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     /* Before any other descriptor of the pool exists, so that the server holds none. */
     err = fork_server_open(&self->server, &self->server_socket, &self->setup);
@@ -113,6 +122,7 @@ void pool_close(pool_t **self)
         slot_close(&pool->slots[i]);
     }
     if (pool->server_socket >= 0) {
+        fork_server_bye(pool->server_socket);
         close(pool->server_socket); /* the server takes that for its end */
     }
     if (pool->server > 0) {

@@ -65,6 +65,10 @@ void pool_use_tasks(const task_code_t *(*find)(const char *name));
  * more. */
 void pool_keep_fd(int fd);
 
+/* Before pool_open, if at all. Called in the fork server when this process was killed and none of
+ * its children is left; it has no ZeroMQ context then. */
+void pool_last_words(void (*call)(void *context), void *context);
+
 /* Must run before any ZeroMQ context or thread exists. Forks the fork server and `slots` children.
  */
 CHECKED err_t pool_open(pool_t **out, int slots);

@@ -16,6 +16,7 @@
 #include "common/loop.h"
 #include "worker/core.h"
 #include "worker/monitor.h"
+#include "worker/obituary.h"
 #include "worker/rates.h"
 #include "worker/start_log.h"
 #include "worker/state_dir.h"
@@ -39,6 +40,7 @@ struct worker {
     state_dir_t *state_dir;
     start_log_t *start_log;
     lines_t *lines;
+    obituary_t obituary;
     int slots;
     int64_t sample_at, stop_at, drain_since;
 };
@@ -298,6 +300,9 @@ static err_t worker_open(worker_t *self, const config_t *config)
     }
     if (!err) {
         pool_keep_fd(state_dir_fd(self->state_dir));
+        self->obituary.config = config;
+        memcpy(self->obituary.incarnation, options.incarnation, WIRE_PEER_N);
+        pool_last_words(obituary_say, &self->obituary);
         self->slots = options.slots;
         err = pool_open(&self->pool, self->slots);
     }

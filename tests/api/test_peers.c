@@ -171,6 +171,24 @@ START_TEST(test_p12_bye_ends_the_leases_of_that_worker)
 }
 END_TEST
 
+START_TEST(test_p34_gone_ends_the_leases_of_that_worker_and_of_no_other)
+{
+    peer_id_t worker = worker_of(1, 1), other = worker_of(2, 1);
+    hello_from(&worker, NULL, 0);
+    msg_dispatch_t it = leased(&worker);
+    hear(0, other.id, &(msg_t){.type = MSG_GONE}, NULL);
+    ck_assert_int_eq(batch_row(it.batch).state, BATCH_LEASED);
+    hear(0, worker.id, &(msg_t){.type = MSG_GONE}, NULL);
+    turn();
+    batch_row_t row = batch_row(it.batch);
+    ck_assert_int_eq(row.state, BATCH_READY);
+    ck_assert_uint_eq(row.failures, 0);
+    hear(0, worker.id, &(msg_t){.type = MSG_GONE}, NULL);
+    turn();
+    ck_assert_int_eq(batch_row(it.batch).state, BATCH_READY);
+}
+END_TEST
+
 static void announce(const peer_id_t *worker, const char *task, uint64_t max_attempts)
 {
     wire_task_offer_t offer = {.name = str_of(task),
@@ -240,6 +258,7 @@ int main(void)
         test_cancel_is_final_and_answered_stop_and_discarded,
         test_completed_job_cannot_be_cancelled,
         test_p12_bye_ends_the_leases_of_that_worker,
+        test_p34_gone_ends_the_leases_of_that_worker_and_of_no_other,
         test_task_that_a_worker_announces_can_be_submitted,
         test_task_that_the_store_refuses_is_not_remembered,
         test_hello_of_a_rolled_back_turn_counts_when_it_comes_again,

@@ -283,6 +283,44 @@ START_TEST(test_p10_hello_of_every_worker_and_capacity_reach_a_new_store)
 }
 END_TEST
 
+START_TEST(test_p34_gone_is_passed_on_and_the_dead_worker_forgotten)
+{
+    worker_comes(2, 22, "w", 1);
+    grants(2, 1, 1, 3, 100);
+    api_comes(1, 11);
+    turn();
+    forget_sent();
+    /* From a connection that has not said HELLO. */
+    msg_t gone = {
+        .type = MSG_GONE,
+        .gone = {.incarnation = str_bytes(incarnation_of(22), WIRE_PEER_N), .name = str_of("w")}};
+    say(BROKER_BACKEND, 9, &gone);
+    expect(1, MSG_GONE);
+    ck_assert_mem_eq(last->frames.route, incarnation_of(22), WIRE_PEER_N);
+    turn();
+    expect_capacity(1, 0, 0);
+    /* Again, and of one that was never here: the store knows what to make of it. */
+    say(BROKER_BACKEND, 9, &gone);
+    expect(1, MSG_GONE);
+    gone.gone.incarnation = str_bytes(incarnation_of(77), WIRE_PEER_N);
+    say(BROKER_BACKEND, 9, &gone);
+    expect(1, MSG_GONE);
+    ck_assert_mem_eq(last->frames.route, incarnation_of(77), WIRE_PEER_N);
+    /* Not of an api, not at the frontend, not without an incarnation. */
+    gone.gone.incarnation = str_bytes(incarnation_of(11), WIRE_PEER_N);
+    say(BROKER_BACKEND, 9, &gone);
+    gone.gone.incarnation = str_bytes(incarnation_of(22), WIRE_PEER_N);
+    say(BROKER_FRONTEND, 9, &gone);
+    gone.gone.incarnation = str_of("short");
+    say(BROKER_BACKEND, 9, &gone);
+    expect_silence();
+    ck_assert_uint_eq(broker_core_counters(core)->ignored, 3);
+    msg_t ping = {.type = MSG_PING};
+    say(BROKER_FRONTEND, 1, &ping);
+    expect(1, MSG_PONG);
+}
+END_TEST
+
 START_TEST(test_p10_store_that_is_full_gets_the_hellos_later_and_each_once)
 {
     char name[16];
@@ -890,6 +928,7 @@ int main(void)
     tcase_add_test(tests, test_p8_stranger_is_told_to_reconnect_until_it_says_hello);
     tcase_add_test(tests, test_p10_hello_of_every_worker_and_capacity_reach_a_new_store);
     tcase_add_test(tests, test_p10_store_that_is_full_gets_the_hellos_later_and_each_once);
+    tcase_add_test(tests, test_p34_gone_is_passed_on_and_the_dead_worker_forgotten);
     tcase_add_test(tests, test_p2_messages_travel_between_worker_and_store_byte_for_byte);
     tcase_add_test(tests, test_p13_tickets_replace_the_set_and_end_with_their_time);
     tcase_add_test(tests, test_p14_tickets_that_crossed_a_dispatch_are_never_used_again);

@@ -161,6 +161,20 @@ class Kills(unittest.TestCase):
             fleet["api"].stop()
             self.assertEqual({"w1"}, {row[0] for row in fleet.query("SELECT DISTINCT worker FROM attempt WHERE outcome = 'lost'")})
 
+    def test_a_killed_worker_that_stays_dead_costs_no_lease(self):
+        """Its fork server tells the fleet when nothing of it runs any more (P34)."""
+        with Fleet(workers=2, brokers=2) as fleet:
+            job = fleet.submit("noop", list(range(200)), {"sleep_ms": 3000}, batch_items=100)
+            busy = lambda: [w["busy"] for w in fleet.get("/workers").json["workers"]]  # noqa: E731
+            wait_until(lambda: busy() == [1, 1], 10, "a batch runs in each")
+            fleet["w1"].kill()
+            wait_until(lambda: fleet.job(job)["lost"] == 1, 8, "the lease of 30 s has ended")
+            end = fleet.finished(job, seconds=20)
+            self.assertEqual((200, 0, 1), (end["items_done"], end["failures"], end["lost"]))
+            wait_until(lambda: [w["name"] for w in fleet.get("/workers").json["workers"]] == ["w2"], 5, "w1 is off the list")
+            self.assertIn("event=worker.gone worker=\"w1\"", fleet["api"].text())
+            self.assertIn("what=dead", fleet["b1"].text() + fleet["b2"].text())
+
 
 if __name__ == "__main__":
     unittest.main()
