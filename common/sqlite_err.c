@@ -4,8 +4,12 @@
 
 static bool no_room(int code, int system_errno)
 {
-    bool writing =
-        code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_SHMSIZE || code == SQLITE_IOERR_SHMMAP;
+    /* The index of the log (-shm) could not grow: SQLite does not keep the errno of that write, and
+     * nothing that lasts stands in that file. */
+    if (code == SQLITE_IOERR_SHMSIZE) {
+        return true;
+    }
+    bool writing = code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_SHMMAP;
     return writing && (system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG);
 }
 
