@@ -45,9 +45,9 @@ static void note_effect(void *context, const char *what, const peer_t *peer)
 {
     const broker_t *self = context;
     log_info("broker.peer", "what=%s role=%s name=\"%s\"", what, role_of(peer->role), peer->name);
-    if (self->connections && strcmp(what, "joined") == 0) {
+    if (strcmp(what, "joined") == 0) {
         connections_claim(self->connections, &peer->link);
-    } else if (self->connections) {
+    } else {
         connections_release(self->connections, &peer->link);
     }
 }
@@ -129,7 +129,6 @@ static void turn(void *context)
     }
 }
 
-/* With keys both are tested first where nobody else can come, then they move to their places. */
 static err_t bind_tested(broker_t *self, broker_side_t side)
 {
     static const char *const domains[] = {GATE_FRONTEND, GATE_BACKEND};
@@ -138,20 +137,23 @@ static err_t bind_tested(broker_t *self, broker_side_t side)
     return err ? err : gate_test(self->gate, link_endpoint(self->links[side]));
 }
 
+/* First where nobody comes: with keys they are tested, and connections are watched from the first
+ * one on. Then they move to their places. */
 static err_t bind_all(broker_t *self, const broker_settings_t *settings)
 {
     const char *const endpoints[] = {settings->frontend, settings->backend};
     static const char *const names[] = {"frontend", "backend"};
     err_t err = ERR_OK;
-    for (int side = 0; side < 2 && !err && self->gate; side++) {
-        err = bind_tested(self, (broker_side_t)side);
+    for (int side = 0; side < 2 && !err; side++) {
+        err = self->gate ? bind_tested(self, (broker_side_t)side)
+                         : link_bind(&self->links[side], "tcp://127.0.0.1:*");
     }
-    if (!err && self->gate) {
-        self->connections = connections_new(self->loop, self->links, settings->core.heartbeat_ms);
+    if (!err) {
+        self->connections = connections_new(self->loop, self->links, settings->core.heartbeat_ms,
+                                            self->gate != NULL);
     }
     for (int side = 0; side < 2 && !err; side++) {
-        err = self->gate ? link_move(self->links[side], endpoints[side])
-                         : link_bind(&self->links[side], endpoints[side]);
+        err = link_move(self->links[side], endpoints[side]);
         err = err ? err_context(err, "%s", names[side]) : ERR_OK;
     }
     return err;
@@ -232,6 +234,5 @@ void broker_log_counters(const broker_t *self)
              (unsigned long long)c->hello_refused, (unsigned long long)c->unsupported,
              (unsigned long long)c->ignored, (unsigned long long)c->no_store,
              (unsigned long long)c->no_peer, (unsigned long long)c->dropped,
-             (unsigned long long)(self->cut_n +
-                                  (self->connections ? connections_cut_n(self->connections) : 0)));
+             (unsigned long long)(self->cut_n + connections_cut_n(self->connections)));
 }

@@ -20,6 +20,7 @@ struct connections {
     link_t *links[CONNECTIONS_LINKS];
     loop_watch_t *watches[CONNECTIONS_LINKS];
     loop_timer_t *timer;
+    bool must_be_claimed;
     int64_t patience_ms, timer_at;
     map_t open; /* by descriptor + 1 */
     uint64_t cut_n;
@@ -64,7 +65,7 @@ static void listen_to(connections_t *self)
         int fd;
         bool opened;
         while (link_connection_news(self->links[i], &fd, &opened)) {
-            if (opened) {
+            if (opened && self->must_be_claimed) {
                 add(self, fd);
             } else {
                 drop(self, fd);
@@ -153,11 +154,12 @@ uint64_t connections_cut_n(const connections_t *self)
 }
 
 connections_t *connections_new(loop_t *loop, link_t *const links[CONNECTIONS_LINKS],
-                               int64_t heartbeat_ms)
+                               int64_t heartbeat_ms, bool claimed)
 {
     connections_t *self = mem_zero(sizeof *self);
     int64_t beats = HELLO_HEARTBEATS * heartbeat_ms;
     self->loop = loop;
+    self->must_be_claimed = claimed;
     self->patience_ms = beats > HELLO_MS ? beats : HELLO_MS;
     memcpy(self->links, links, sizeof self->links);
     self->timer = loop_timer_new(loop, on_timer, self);

@@ -10,16 +10,48 @@
 enum {
     LOOK_MS = 1000,
     SAY_AGAIN_MS = 10000,
-    ROOM = 8, /* descriptors that must be left before connections are let in again */
+    HANDSHAKE_LOOKS = 5, /* more than a handshake may take */
+    ROOM = 8,            /* descriptors that must be left before connections are let in again */
 };
 
 struct door {
     loop_t *loop;
     loop_timer_t *timer;
     link_t *links[DOOR_LINKS];
+    uint64_t strangers_said[DOOR_LINKS];
+    int64_t strangers_say_at[DOOR_LINKS];
+    uint64_t taken_before[DOOR_LINKS][HANDSHAKE_LOOKS]; /* at the last looks, oldest first */
     bool shut;
     int64_t say_at;
 };
+
+/* Who was taken a while ago and has still not introduced himself was cut off; at least so many. */
+static uint64_t strangers_n(door_t *self, int i)
+{
+    link_arrivals_t now = link_arrivals(self->links[i]);
+    uint64_t *taken = self->taken_before[i];
+    uint64_t n = taken[0] > now.introduced_n ? taken[0] - now.introduced_n : 0;
+    memmove(taken, taken + 1, (HANDSHAKE_LOOKS - 1) * sizeof *taken);
+    taken[HANDSHAKE_LOOKS - 1] = now.taken_n;
+    return n + link_garbage_n(self->links[i]);
+}
+
+static void look_for_strangers(door_t *self, int64_t now)
+{
+    for (int i = 0; i < DOOR_LINKS; i++) {
+        uint64_t n = strangers_n(self, i);
+        if (n <= self->strangers_said[i] || now < self->strangers_say_at[i]) {
+            continue;
+        }
+        log_warn(
+            "broker.strangers",
+            "endpoint=%s n=%llu detail=\"something that does not speak Stint's protocol, or is "
+            "not admitted, connects here: is it meant for another port?\"",
+            link_endpoint(self->links[i]), (unsigned long long)(n - self->strangers_said[i]));
+        self->strangers_said[i] = n;
+        self->strangers_say_at[i] = now + SAY_AGAIN_MS;
+    }
+}
 
 static void shut(door_t *self, int64_t now)
 {
@@ -48,6 +80,7 @@ static void look(void *context)
     door_t *self = context;
     int64_t now = loop_now_ms(self->loop);
     loop_timer_arm(self->timer, now + LOOK_MS);
+    look_for_strangers(self, now);
     if (!self->shut && !descriptors_left(1)) {
         shut(self, now);
     } else if (self->shut && descriptors_left(ROOM) && open_again(self)) {

@@ -1,10 +1,13 @@
-/* door: what happens at the listening sockets when no file descriptor is left.
+/* door: a look at the listening sockets once a second.
  *
- * libzmq's thread then fails to accept, is told at once that somebody waits, and fails again: it
- * spins at 100 % of a core and says nothing. The door looks once a second whether a descriptor is
- * left. When none is, both sides stop listening: who is connected notices nothing, who comes is
- * refused and tries again by itself, and connections that say nothing are closed by libzmq after
- * 3 s. When there is room again they listen again. */
+ * Strangers: what speaks no ZeroMQ is cut off by libzmq in silence; a line says how many there
+ * were, because mostly somebody has mixed up two ports.
+ *
+ * No file descriptor left: libzmq's thread then fails to accept, is told at once that somebody
+ * waits, and fails again: it spins at 100 % of a core and says nothing. So both sides stop
+ * listening: who is connected notices nothing, who comes is refused and tries again by itself, and
+ * connections that say nothing are closed by libzmq after 3 s. When there is room again they listen
+ * again. */
 #ifndef STINT_BROKER_DOOR_H
 #define STINT_BROKER_DOOR_H
 

@@ -72,8 +72,8 @@ static err_t serve(const config_t *config, int *exit_code)
     if (err) {
         return err;
     }
-    /* Large blocks go back to the system when they are freed: what strangers make libzmq hold for the
-     * three seconds of a handshake is not kept. */
+    /* Large blocks go back to the system when they are freed: what strangers make libzmq hold for
+     * the three seconds of a handshake is not kept. */
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     program_t program = {.loop = loop_new()};
     err = broker_open(&program.broker, program.loop, &settings);

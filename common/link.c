@@ -21,6 +21,7 @@ struct link {
     void *socket;
     void *monitor; /* where libzmq tells of handshakes or connections, or NULL */
     bool router, curve, listens;
+    link_arrivals_t arrivals;
     uint64_t garbage_n;
     char endpoint[ENDPOINT_MAX];
 };
@@ -65,6 +66,12 @@ static void set_int(void *socket, int option, int value)
     INVARIANT(rc == 0);
 }
 
+static void set_text(void *socket, int option, const char *value)
+{
+    int rc = zmq_setsockopt(socket, option, value, strlen(value));
+    INVARIANT(rc == 0);
+}
+
 static void set_profile(void *socket, bool router)
 {
     set_int(socket, ZMQ_LINGER, 0);
@@ -84,15 +91,13 @@ static void set_profile(void *socket, bool router)
     set_int(socket, ZMQ_HEARTBEAT_IVL, 0);
     if (router) {
         set_int(socket, ZMQ_ROUTER_MANDATORY, 1);
+        /* Without keys nobody is asked, but with a domain libzmq refuses ZMTP 1.0 and 2.0, which
+         * need no greeting: a request of HTTP would else pass for the name of an old peer and stay
+         * connected. */
+        set_text(socket, ZMQ_ZAP_DOMAIN, "stint");
     } else {
         set_int(socket, ZMQ_IMMEDIATE, 1);
     }
-}
-
-static void set_text(void *socket, int option, const char *value)
-{
-    int rc = zmq_setsockopt(socket, option, value, strlen(value));
-    INVARIANT(rc == 0);
 }
 
 static void set_key(void *socket, int option, const char *key)
@@ -149,7 +154,7 @@ static bool read_event(link_t *self, uint16_t *kind, uint32_t *value)
 
 void *link_watch_connections(link_t *self)
 {
-    watch(self, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED);
+    watch(self, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED);
     return self->monitor;
 }
 
@@ -157,12 +162,21 @@ bool link_connection_news(link_t *self, int *fd, bool *opened)
 {
     uint16_t kind;
     uint32_t value;
-    if (!read_event(self, &kind, &value)) {
-        return false;
+    while (read_event(self, &kind, &value)) {
+        *fd = (int)value;
+        *opened = kind == ZMQ_EVENT_ACCEPTED;
+        self->arrivals.taken_n += *opened;
+        if (kind != ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+            return true;
+        }
+        self->arrivals.introduced_n++; /* which one it was is not told */
     }
-    *fd = (int)value;
-    *opened = kind == ZMQ_EVENT_ACCEPTED;
-    return true;
+    return false;
+}
+
+link_arrivals_t link_arrivals(const link_t *self)
+{
+    return self->arrivals;
 }
 
 void *link_handshakes(const link_t *self)

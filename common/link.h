@@ -76,6 +76,13 @@ uint64_t link_garbage_n(const link_t *self);
 void *link_watch_connections(link_t *self);
 /* One of them, in their order; false when there is no more. */
 bool link_connection_news(link_t *self, int *fd, bool *opened);
+/* Connections so far, as read: taken, and of them those that have introduced themselves in ZeroMQ's
+ * language. The others are on the way (for 3 s at most) or were cut off: another protocol, an old
+ * version, a key that is not admitted, silence. */
+typedef struct {
+    uint64_t taken_n, introduced_n;
+} link_arrivals_t;
+link_arrivals_t link_arrivals(const link_t *self);
 /* Closes a ROUTER's connection under libzmq, which has no call for that. Its peer will connect
  * anew. */
 void link_cut(const link_id_t *id);
