@@ -16,7 +16,8 @@ Q := $(if $(V),,@)
 # One list of Debian 12 packages: `make deps` installs it, CI and the Dockerfile use it too.
 DEPS := gcc libc6-dev make pkg-config ca-certificates curl gzip python3 python3-yaml check clang-format cppcheck \
         libzmq3-dev libczmq-dev libsqlite3-dev libmsgpack-dev libcurl4-openssl-dev libmicrohttpd-dev \
-        libzstd-dev libjansson-dev libyajl-dev zlib1g-dev libasan8 libubsan1 sqlite3 docker-compose tzdata iproute2
+        libzstd-dev libjansson-dev libyajl-dev zlib1g-dev libasan8 libubsan1 sqlite3 docker-compose tzdata \
+        iproute2 iptables
 
 # What `make fuzz` and `make bench-peers` need besides; `make test` needs neither.
 FUZZ_DEPS := clang libclang-rt-14-dev
@@ -74,13 +75,13 @@ TOOL_BINS := $(TOOLS:tests/tools/%.c=$(BUILD)/tools/%)
 # Layers that a test puts under a whole program (LD_PRELOAD).
 PRELOADS := $(patsubst tests/preload/%.c,$(BUILD)/preload/%.so,$(wildcard tests/preload/*.c))
 
-.PHONY: all help deps fuzz fuzz-deps test check unit demo bench lint format coverage install uninstall clean test-run sanitized docs
+.PHONY: all help deps fuzz fuzz-deps test check unit demo chaos bench lint format coverage install uninstall clean test-run sanitized docs
 
 all: $(PRESENT:%=$(BUILD)/%) docs/configuration.md ## build the six programs into build/
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | awk -F'\t' '{printf "  make %-10s %s\n",$$1,$$2}'
-	@echo "Variables: prefix=/usr/local DESTDIR= KEEP=1 (demo stays up) PORT=8000 (demo)"
+	@echo "Variables: prefix=/usr/local DESTDIR= KEEP=1 (demo stays up) PORT=8000 (demo) SECONDS=600 SEED= (chaos)"
 
 deps: ## install the missing Debian packages (one list, CI uses it too)
 	@missing=""; for p in $(DEPS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
@@ -157,6 +158,10 @@ test-run:
 demo: deps ## the whole fleet on real payments, and a report (KEEP=1 leaves it up)
 	@$(MAKE) --no-print-directory -j2 all
 	@KEEP=$(KEEP) PORT=$(PORT) bash examples/demo.sh
+
+chaos: deps ## a real fleet under random faults, judged from outside (SECONDS=600 SEED=a number, else drawn)
+	@$(MAKE) --no-print-directory -j2 all
+	@$(PYTHON) tests/chaos/chaos.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bench: ## figures, each with its reference in the same run
 	@$(MAKE) --no-print-directory -j2 all $(BENCH_BINS) $(TOOL_BINS)

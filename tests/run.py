@@ -95,7 +95,7 @@ def jobs_for(mode):
     if not quick:
         for path in COUNTING:
             jobs.insert(0, (run_counting, (path, [sys.executable, path])))
-        for folder in ("forensic", "e2e", "hostile", "ship", "migrate"):
+        for folder in ("chaos", "forensic", "e2e", "hostile", "ship", "migrate"):
             place = os.path.join(ROOT, "tests", folder)
             names = sorted(os.listdir(place)) if os.path.isdir(place) else []
             jobs += [(run_unittest, (os.path.join("tests", folder, name),))

@@ -41,16 +41,19 @@ def now_ms():
     return int(time.monotonic() * 1000)
 
 
+def namespaces_work():
+    try:
+        return subprocess.run(["unshare", "-n", "-m", "--", "sh", "-c", "ip link set lo up && iptables -L -n"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 def run_inside():
     """Start this program again in its own namespaces, if that is permitted."""
     if os.environ.get(INSIDE):
         return
-    try:
-        able = subprocess.run(["unshare", "-n", "-m", "--", "sh", "-c", "ip link set lo up && iptables -L -n"], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
-    except FileNotFoundError:
-        able = False
-    if able:
+    if namespaces_work():
         os.environ[INSIDE] = "1"
         os.execvp("unshare", ["unshare", "-n", "-m", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, *sys.argv])
     print("SKIP no partitions and no full disk: namespaces and iptables need root")
