@@ -22,6 +22,7 @@ typedef struct {
     child_t children[SIM_SLOTS];
     uint64_t serial;
     bool draining;
+    uint8_t incarnation[WIRE_PEER_N];
 } worker_t;
 
 static worker_t *of(node_t *node)
@@ -211,6 +212,7 @@ static void start(node_t *node)
     for (int i = 8; i < 16; i++) {
         options.incarnation[i] = (uint8_t)sim_random(node->sim, 256);
     }
+    memcpy(self->incarnation, options.incarnation, WIRE_PEER_N);
     worker_options_offer(&options, false);
     worker_effects_t effects = {.context = node,
                                 .send = send_frames,
@@ -228,9 +230,23 @@ static void start(node_t *node)
     }
 }
 
+/* P34: what the fork server says when nothing of the worker is left; it may be killed too. */
+static void say_gone(node_t *node)
+{
+    const worker_t *self = node->self;
+    for (int i = 0; i < SIM_BROKERS && !sim_chance(node->sim, 300); i++) {
+        msg_t msg = {.type = MSG_GONE,
+                     .gone = {.incarnation = str_bytes(self->incarnation, WIRE_PEER_N),
+                              .name = str_of("gone")}};
+        frames_t frames = frames_of(&msg, NULL);
+        sim_to_broker(node, i, &frames);
+    }
+}
+
 static void crash(node_t *node)
 {
     worker_t *self = node->self;
+    say_gone(node);
     worker_core_destroy(&self->core);
     for (int i = 0; i < SIM_SLOTS; i++) {
         free_child(&self->children[i]);
