@@ -1,13 +1,17 @@
 /* main of stint-api: configuration, log, the glue; exit status by sysexits. */
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "api/api.h"
+#include "common/buffer.h"
 #include "common/log.h"
 
 int main(int argc, char **argv)
 {
     config_t config;
     config_next_t next;
+    json_set_alloc_funcs(mem_alloc, free); /* or parameters would be left out without a word */
     err_t err = config_load(&config, &next, 'A', argc, argv);
     if (err) {
         fprintf(stderr, "stint-api: %s\n", err_text());

@@ -8,12 +8,17 @@
 
 #include "common/log.h"
 
+void mem_exhausted(size_t n)
+{
+    log_error("memory.exhausted", "bytes=%zu", n);
+    abort();
+}
+
 void *mem_alloc(size_t n)
 {
     void *out = malloc(n ? n : 1);
     if (!out) {
-        log_error("memory.exhausted", "bytes=%zu", n);
-        abort();
+        mem_exhausted(n);
     }
     return out;
 }
@@ -29,8 +34,7 @@ void *mem_grow(void *old, size_t n)
 {
     void *out = realloc(old, n ? n : 1);
     if (!out) {
-        log_error("memory.exhausted", "bytes=%zu", n);
-        abort();
+        mem_exhausted(n);
     }
     return out;
 }

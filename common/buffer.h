@@ -41,5 +41,7 @@ void *mem_zero(size_t n);
 void *mem_grow(void *old, size_t n);
 char *mem_text(const char *text);
 char *mem_text_n(const char *text, size_t n);
+/* What they do when there is none. */
+void mem_exhausted(size_t n) __attribute__((noreturn));
 
 #endif

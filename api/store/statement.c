@@ -156,6 +156,8 @@ uint32_t sql_u32(sqlite3_stmt *statement, int i)
 const char *sql_text(sqlite3_stmt *statement, int i)
 {
     const unsigned char *text = sqlite3_column_text(statement, i);
+    if (!text && sqlite3_errcode(sqlite3_db_handle(statement)) == SQLITE_NOMEM)
+        mem_exhausted(0); /* a text that is there must not pass for none */
     return text ? (const char *)text : "";
 }
 

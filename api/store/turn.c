@@ -54,8 +54,11 @@ void store_rollback(store_t *self)
 {
     if (!self->in_turn)
         return;
-    if (!sqlite3_get_autocommit(self->writer))
-        (void)sqlite3_exec(self->writer, "ROLLBACK", NULL, NULL, NULL);
+    int code = sqlite3_get_autocommit(self->writer)
+                   ? SQLITE_OK
+                   : sqlite3_exec(self->writer, "ROLLBACK", NULL, NULL, NULL);
+    if ((code & 0xff) == SQLITE_NOMEM)
+        mem_exhausted(0); /* what the turn wrote is still there, and the next process's to undo */
     INVARIANT(sqlite3_get_autocommit(self->writer));
     turn_end(self, false);
 }

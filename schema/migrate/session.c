@@ -13,7 +13,8 @@ err_t session_error(session_t *self)
 {
     err_t code = sqlite_err(self->db);
     /* What SQLite refuses for its content is the script's fault and no mistake of ours. */
-    if (code == ERR_INTERNAL || code == ERR_CONFLICT)
+    bool no_memory = (sqlite3_errcode(self->db) & 0xff) == SQLITE_NOMEM;
+    if ((code == ERR_INTERNAL && !no_memory) || code == ERR_CONFLICT)
         code = ERR_INVALID;
     if (code == ERR_BUSY)
         return err_set(code,
