@@ -128,7 +128,7 @@ CHECKED err_t store_meta_put(store_t *self, const char *key, uint64_t value);
 
 /* -- log_renew.c
  * ---------------------------------------------------------------------------------------- */
-/* Before any connection is there. */
+/* While nobody else may write to it. */
 CHECKED err_t store_log_renew(const char *path);
 
 /* -- tables.c, reads.c, states.c

@@ -15,6 +15,7 @@
 #include "common/log.h"
 
 enum { CHECKPOINT_PAGES = 4096, REMOVE_STEP = 1000 };
+enum { BUSY_MS = 2000 }; /* a person's sqlite3 shell, at worst */
 enum { PATH_N = 4200 };
 
 static void path_of(const store_t *self, const char *name, char out[PATH_N])
@@ -158,7 +159,7 @@ err_t store_writer_prepare(store_t *self)
 {
     sqlite3 *db = self->writer;
     sqlite3_extended_result_codes(db, 1);
-    sqlite3_busy_timeout(db, 2000); /* a person's sqlite3 shell, at worst */
+    sqlite3_busy_timeout(db, BUSY_MS);
     int64_t vacuum = 0;
     err_t err = identity_check(self);
     if (!err)
@@ -180,6 +181,24 @@ err_t store_writer_prepare(store_t *self)
     return err;
 }
 
+/* A log that is still there: the last process did not end well. Written before anything else is,
+ * and while no other process (a migration, a person's shell) may write. */
+static err_t log_take(store_t *self)
+{
+    char path[PATH_N];
+    if (!self->made || file_bytes(self, "store.db-wal") == 0)
+        return ERR_OK;
+    path_of(self, "store.db-wal", path);
+    err_t err = sql_execute(self, self->writer, "BEGIN IMMEDIATE");
+    if (err == ERR_CORRUPT)
+        return ERR_OK; /* identity_check has the words for it */
+    if (!err)
+        err = store_log_renew(path);
+    if (!sqlite3_get_autocommit(self->writer))
+        (void)sqlite3_exec(self->writer, "ROLLBACK", NULL, NULL, NULL);
+    return err;
+}
+
 static err_t writer_open(store_t *self)
 {
     char path[PATH_N] = ":memory:";
@@ -188,7 +207,10 @@ static err_t writer_open(store_t *self)
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(path, &self->writer, flags, NULL) != SQLITE_OK)
         return sql_error(self, self->writer, path);
-    err_t err = store_writer_prepare(self);
+    sqlite3_busy_timeout(self->writer, BUSY_MS);
+    err_t err = self->directory ? log_take(self) : ERR_OK;
+    if (!err)
+        err = store_writer_prepare(self);
     return err ? err_context(err, "%s", path) : ERR_OK;
 }
 
@@ -205,7 +227,7 @@ static err_t reader_open(store_t *self)
     if (sqlite3_open_v2(path, &self->reader, flags, NULL) != SQLITE_OK)
         return sql_error(self, self->reader, path);
     sqlite3_extended_result_codes(self->reader, 1);
-    sqlite3_busy_timeout(self->reader, 2000);
+    sqlite3_busy_timeout(self->reader, BUSY_MS);
     sqlite3_db_config(self->reader, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     return sql_execute(self, self->reader,
                        "PRAGMA query_only = ON; PRAGMA cache_size = -2048;"
@@ -368,14 +390,6 @@ static err_t uploads_remove(store_t *self)
     }
 }
 
-/* A log that is still there: the last process did not end well. */
-static err_t log_take(store_t *self)
-{
-    char path[PATH_N];
-    path_of(self, "store.db-wal", path);
-    return self->made && file_bytes(self, "store.db-wal") > 0 ? store_log_renew(path) : ERR_OK;
-}
-
 static err_t files_open(store_t *self)
 {
     err_t err = ERR_OK;
@@ -383,8 +397,6 @@ static err_t files_open(store_t *self)
         err = directory_make(self->directory);
     if (!err && self->directory)
         err = directory_lock(self);
-    if (!err && self->directory)
-        err = log_take(self);
     return err ? err : writer_open(self);
 }
 
