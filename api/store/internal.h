@@ -126,6 +126,18 @@ CHECKED err_t store_floor_keep(store_t *self, uint64_t highest);
 CHECKED err_t store_meta_get(store_t *self, const char *key, uint64_t *out);
 CHECKED err_t store_meta_put(store_t *self, const char *key, uint64_t value);
 
+/* -- directory.c
+ * ---------------------------------------------------------------------------------------- */
+enum { STORE_PATH_N = 4200 };
+/* The path of a file of the store. */
+void store_path(const store_t *self, const char *name, char out[STORE_PATH_N]);
+/* 0 if there is none. */
+uint64_t store_file_bytes(const store_t *self, const char *name);
+/* Make the directory and lock it. ERR_BUSY: another api has it. */
+CHECKED err_t store_directory_take(store_t *self);
+/* Write into the lock who has it, and whether a store has been made here. */
+void store_lock_write(store_t *self);
+
 /* -- log_renew.c
  * ---------------------------------------------------------------------------------------- */
 /* While nobody else may write to it. */

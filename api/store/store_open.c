@@ -1,10 +1,9 @@
-/* store_open: a store's directory, lock, connections, reserve and ids. */
+/* store_open: a store's connections, reserve and ids. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -16,93 +15,6 @@
 
 enum { CHECKPOINT_PAGES = 4096, REMOVE_STEP = 1000 };
 enum { BUSY_MS = 2000 }; /* a person's sqlite3 shell, at worst */
-enum { PATH_N = 4200 };
-
-static void path_of(const store_t *self, const char *name, char out[PATH_N])
-{
-    snprintf(out, PATH_N, "%s/%s", self->directory, name);
-}
-
-static uint64_t file_bytes(const store_t *self, const char *name)
-{
-    char path[PATH_N];
-    struct stat status;
-    path_of(self, name, path);
-    return stat(path, &status) == 0 ? (uint64_t)status.st_size : 0;
-}
-
-/* -- directory and lock
- * ------------------------------------------------------------------------------ */
-
-/* A new name is on the disk when the directory it stands in is. */
-static err_t directory_sync_parent(const char *path)
-{
-    char parent[PATH_N];
-    snprintf(parent, sizeof parent, "%s", path);
-    char *slash = strrchr(parent, '/');
-    if (slash)
-        slash[slash == parent] = '\0';
-    int fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool failed = fd >= 0 && fsync(fd) < 0 && errno == EIO;
-    if (fd >= 0)
-        close(fd);
-    return failed ? err_set(ERR_IO, "cannot sync the directory that %s stands in", path) : ERR_OK;
-}
-
-static err_t directory_make(const char *directory)
-{
-    char path[PATH_N];
-    if (snprintf(path, sizeof path - 64, "%s", directory) >= (int)sizeof path - 64)
-        return err_set(ERR_CONFIG, "the directory's name is too long");
-    for (char *slash = path + 1;; slash++) {
-        char kept = *slash;
-        if (kept != '/' && kept != '\0')
-            continue;
-        *slash = '\0';
-        bool made = mkdir(path, 0700) == 0;
-        if (!made && errno != EEXIST)
-            return err_set(ERR_IO, "cannot make the directory %s: %s", path, strerror(errno));
-        err_t err = made ? directory_sync_parent(path) : ERR_OK;
-        if (err)
-            return err;
-        *slash = kept;
-        if (!kept)
-            return ERR_OK;
-    }
-}
-
-/* First the process, for the message to a second one; then, once a store stands here, the word that
- * says so: without it an emptied database file would pass for a new store. */
-static void lock_write(store_t *self)
-{
-    char text[64];
-    int n = snprintf(text, sizeof text, "%ld\n%s", (long)getpid(), self->made ? "made\n" : "");
-    if (ftruncate(self->lock_fd, 0) < 0 || pwrite(self->lock_fd, text, (size_t)n, 0) != n)
-        log_warn("store_lock", "directory=%s error=\"%s\"", self->directory, strerror(errno));
-}
-
-/* The kernel drops the lock when the process dies, however it dies. */
-static err_t directory_lock(store_t *self)
-{
-    char path[PATH_N], text[64] = "";
-    path_of(self, "lock", path);
-    self->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (self->lock_fd < 0)
-        return err_set(ERR_IO, "cannot write in %s: %s", self->directory, strerror(errno));
-    bool taken = flock(self->lock_fd, LOCK_EX | LOCK_NB) < 0;
-    if (taken && errno != EWOULDBLOCK)
-        return err_set(ERR_IO, "cannot lock %s: %s", path, strerror(errno));
-    ssize_t n = pread(self->lock_fd, text, sizeof text - 1, 0);
-    text[n > 0 ? n : 0] = '\0';
-    self->made = strstr(text, "made") != NULL;
-    text[strcspn(text, "\n")] = '\0';
-    if (taken)
-        return err_set(ERR_BUSY, "another api (process %s) has the store %s",
-                       *text ? text : "unknown", self->directory);
-    lock_write(self);
-    return ERR_OK;
-}
-
 /* -- connections
  * ------------------------------------------------------------------------------------- */
 
@@ -185,10 +97,10 @@ err_t store_writer_prepare(store_t *self)
  * and while no other process (a migration, a person's shell) may write. */
 static err_t log_take(store_t *self)
 {
-    char path[PATH_N];
-    if (!self->made || file_bytes(self, "store.db-wal") == 0)
+    char path[STORE_PATH_N];
+    if (!self->made || store_file_bytes(self, "store.db-wal") == 0)
         return ERR_OK;
-    path_of(self, "store.db-wal", path);
+    store_path(self, "store.db-wal", path);
     err_t err = sql_execute(self, self->writer, "BEGIN IMMEDIATE");
     if (err == ERR_CORRUPT)
         return ERR_OK; /* identity_check has the words for it */
@@ -201,9 +113,9 @@ static err_t log_take(store_t *self)
 
 static err_t writer_open(store_t *self)
 {
-    char path[PATH_N] = ":memory:";
+    char path[STORE_PATH_N] = ":memory:";
     if (self->directory)
-        path_of(self, "store.db", path);
+        store_path(self, "store.db", path);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(path, &self->writer, flags, NULL) != SQLITE_OK)
         return sql_error(self, self->writer, path);
@@ -221,8 +133,8 @@ static err_t reader_open(store_t *self)
         self->reader = self->writer;
         return ERR_OK;
     }
-    char path[PATH_N];
-    path_of(self, "store.db", path);
+    char path[STORE_PATH_N];
+    store_path(self, "store.db", path);
     int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(path, &self->reader, flags, NULL) != SQLITE_OK)
         return sql_error(self, self->reader, path);
@@ -392,11 +304,7 @@ static err_t uploads_remove(store_t *self)
 
 static err_t files_open(store_t *self)
 {
-    err_t err = ERR_OK;
-    if (self->directory)
-        err = directory_make(self->directory);
-    if (!err && self->directory)
-        err = directory_lock(self);
+    err_t err = self->directory ? store_directory_take(self) : ERR_OK;
     return err ? err : writer_open(self);
 }
 
@@ -427,7 +335,7 @@ err_t store_open(store_t **out, const store_options_t *options)
     }
     if (self->directory && !self->made) {
         self->made = true;
-        lock_write(self);
+        store_lock_write(self);
     }
     store_reserve(self, true);
     *out = self;
@@ -497,22 +405,23 @@ void store_space(const store_t *self, uint64_t *free_bytes, uint64_t *database_b
                  uint64_t *log_bytes)
 {
     *free_bytes = room(self);
-    *database_bytes = self->directory ? file_bytes(self, "store.db") : 0;
-    *log_bytes = self->directory ? file_bytes(self, "store.db-wal") : 0;
+    *database_bytes = self->directory ? store_file_bytes(self, "store.db") : 0;
+    *log_bytes = self->directory ? store_file_bytes(self, "store.db-wal") : 0;
 }
 
 void store_reserve(store_t *self, bool on)
 {
-    char path[PATH_N];
+    char path[STORE_PATH_N];
     if (!self->directory)
         return;
-    path_of(self, "reserve", path);
+    store_path(self, "reserve", path);
     if (!on || self->reserve_bytes == 0) {
         if (unlink(path) < 0 && errno != ENOENT)
             log_warn("store_reserve", "path=%s error=\"%s\"", path, strerror(errno));
         return;
     }
-    if (file_bytes(self, "reserve") == self->reserve_bytes || room(self) / 2 < self->reserve_bytes)
+    if (store_file_bytes(self, "reserve") == self->reserve_bytes ||
+        room(self) / 2 < self->reserve_bytes)
         return;
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     int failed = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)self->reserve_bytes);
