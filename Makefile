@@ -120,7 +120,7 @@ SAN_LIBS := $(foreach n,worker scheduler broker api cli migrate common,$(BUILD)/
 $(BUILD)/tests/%: $(BUILD)/san/tests/%.o $(TEST_HELPERS:%.c=$(BUILD)/san/%.o) $(SAN_LIBS)
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
-	$(Q)$(CC) $(CFLAGS_san) $(LDFLAGS_san) $^ $(SAN_LIBS) -lcheck -lsubunit -lrt $(LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS_san) $(LDFLAGS_san) $(LDFLAGS_one) $^ $(SAN_LIBS) -lcheck -lsubunit -lrt $(LIBS) -o $@
 
 FUZZ_OBJS := $(FUZZ_TARGETS:%=$(BUILD)/san/tests/fuzz/target_%.o) $(BUILD)/san/tests/fuzz/fuzz.o
 $(BUILD)/tests/fuzz/test_corpus: $(FUZZ_OBJS)
@@ -129,7 +129,7 @@ $(BUILD)/fuzz_%: tests/fuzz/libfuzzer.c $(BUILD)/san/tests/fuzz/target_%.o $(BUI
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_san) $(LDFLAGS_san) -fsanitize=fuzzer -DFUZZ_TARGET=fuzz_$* $^ $(SAN_LIBS) $(LIBS) -o $@
 # Its allocations, and those of the code it runs, go where the test can let them fail.
-$(BUILD)/tests/api/store/test_sweep: LDFLAGS_san += -Wl,--wrap=malloc,--wrap=realloc
+$(BUILD)/tests/api/store/test_sweep: LDFLAGS_one := -Wl,--wrap=malloc,--wrap=realloc
 
 OBJ_LIBS := $(foreach n,worker scheduler broker api cli migrate common,$(BUILD)/obj/lib$(n).a)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(OBJ_LIBS)
