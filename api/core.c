@@ -249,10 +249,14 @@ err_t core_verb(core_t *self)
 
 err_t core_verb_end(core_t *self, err_t err)
 {
-    if (!err) {
+    bool kept = err == ERR_OK;
+    if (kept) {
         err = store_keep(self->store);
     } else {
         store_undo(self->store);
+    }
+    if (!self->lost && kept && err) {
+        self->lost = err; /* its mark still stands: neither kept nor undone */
     }
     if (!self->lost && (err == ERR_FULL || err == ERR_IO || err == ERR_CORRUPT)) {
         self->lost = err; /* the database may have rolled back by itself: the whole turn goes */

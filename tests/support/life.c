@@ -510,6 +510,8 @@ err_t life_open(life_t **out, const char *directory, life_notes_t *notes)
     err_t err = store_open(
         &self->store,
         &(store_options_t){.directory = directory, .wall_at = notes->wall, .auto_migrate = true});
+    if (!err) /* pages leave the memory, and are read again, within a turn */
+        sqlite3_exec(self->store->writer, "PRAGMA cache_size = 5", NULL, NULL, NULL);
     if (!err)
         err = core_open(&self->core, self->store, &options,
                         (core_effects_t){.context = self, .send = on_send});

@@ -283,7 +283,14 @@ static int points_of(int most)
     return points && atoi(points) > 0 ? atoi(points) : most;
 }
 
-/* Each point in turn; of many, about `most` spread over all, the first ones close together. */
+static void tell(const sweep_t *sweep, const tally_t *tally)
+{
+    printf("%s: %d of %d points: %d went on, %d ended, %d aborted\n", sweep->name, tally->points,
+           tally->total, tally->on, tally->ended, tally->aborted);
+    fflush(stdout);
+}
+
+/* Each point in turn; of many, about `most` spread over all. */
 static tally_t sweep_all(const sweep_t *sweep, int most)
 {
     tally_t tally = {0};
@@ -293,10 +300,20 @@ static tally_t sweep_all(const sweep_t *sweep, int most)
     int step = tally.total > most ? tally.total / most : 1;
     for (int at = 1; at <= tally.total; at += step)
         point(sweep, at, &tally);
-    printf("%s: %d of %d points: %d went on, %d ended, %d aborted\n", sweep->name, tally.points,
-           tally.total, tally.on, tally.ended, tally.aborted);
-    fflush(stdout);
+    tell(sweep, &tally);
     return tally;
+}
+
+/* `n` points one after another, from a part of all on. */
+static void sweep_closely(const sweep_t *sweep, double part, int n)
+{
+    tally_t tally = {0};
+    n = points_of(n);
+    point(sweep, 0, &tally);
+    int from = (int)(part * tally.total);
+    for (int at = from; at < from + n; at++)
+        point(sweep, at, &tally);
+    tell(sweep, &tally);
 }
 
 static void setup(void)
@@ -367,6 +384,8 @@ START_TEST(test_without_memory_for_the_database_nothing_is_half_done)
     tally_t tally =
         sweep_all(&(sweep_t){.name = "the database's memory", .what = FAIL_SQLITES}, 2 * POINTS);
     ck_assert_int_gt(tally.on, 0);
+    sweep_closely(&(sweep_t){.name = "the database's memory, closely", .what = FAIL_SQLITES},
+                  0.3495, 3 * POINTS / 2); /* the first turns: statements are prepared */
     tally = sweep_all(&(sweep_t){.name = "the database's memory, from then on",
                                  .what = FAIL_SQLITES,
                                  .stays = true},
