@@ -3,7 +3,7 @@
 #include "broker/core.h"
 #include "tests/fuzz/fuzz.h"
 
-enum { LINKS = 6, NAMES = 3, LIVES = 4, TICKETS = 24, SPINS = 40 };
+enum { LINKS = 6, NAMES = 3, LIVES = 4, TICKETS = 512, WINDOW = 8, TTL = 3000, SPINS = 40 };
 
 /* Links 0 and 1 are of the frontend, the others of the backend. */
 typedef struct {
@@ -18,7 +18,16 @@ static int deaf;
 static uint8_t own_life;
 static bool given[NAMES * LIVES][TICKETS]; /* to a DISPATCH, in this life of the broker (P14) */
 static bool named[NAMES * LIVES][TICKETS]; /* in a TICKETS message */
-static const blob_t *passing;              /* head of the frames being received */
+/* What a worker keeps: no ticket comes back once it was left out of a message, or ended (P13). */
+typedef struct {
+    uint32_t low; /* older tickets are over */
+    bool over[TICKETS];
+    uint64_t seq;
+    int64_t named_at;
+    frames_t old; /* an earlier TICKETS on this connection, which may arrive late */
+} granter_t;
+static granter_t granters[NAMES * LIVES];
+static const blob_t *passing; /* head of the frames being received */
 static const blob_t *passing_body;
 static int passed; /* how often in this call */
 static uint32_t undeliverable_n, dispatched_n;
@@ -110,7 +119,6 @@ static void start_broker(void)
     broker_options_t options = {.heartbeat_ms = 1000};
     options.incarnation[0] = ++own_life;
     memset(given, 0, sizeof given);
-    memset(named, 0, sizeof named);
     core = broker_core_new(&options, (broker_effects_t){.send = on_send});
 }
 
@@ -162,36 +170,68 @@ static void hello(feed_t *feed)
     }
     bool refused = odd == 250 || (!front && odd > 250);
     if (!refused) {
+        bool same = lines[link].incarnation == incarnation;
         for (int i = 0; i < LINKS; i++) {
             lines[i].incarnation = lines[i].incarnation == incarnation ? 0 : lines[i].incarnation;
+        }
+        if (!front && !same) {
+            frames_free(&granters[incarnation - 1].old); /* it went with its connection */
         }
         lines[link].incarnation = incarnation;
     }
     say(link, &msg);
 }
 
+static void say_tickets(int link, frames_t frames, feed_t *feed)
+{
+    granter_t *granter = &granters[lines[link].incarnation - 1];
+    frames_t copy = frames_copy(&frames);
+    say_frames(link, frames);
+    if (feed_chance(feed, 64)) {
+        frames_free(&granter->old);
+        granter->old = frames_copy(&copy);
+    }
+    frames_free(&copy);
+}
+
 static void grant(feed_t *feed)
 {
     int link = 2 + (int)feed_below(feed, LINKS - 2);
-    wire_grant_t grants[8];
-    uint32_t n = feed_below(feed, 9);
     uint64_t who = lines[link].incarnation;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t ticket = feed_below(feed, TICKETS);
-        grants[i] = (wire_grant_t){.ticket = ticket,
-                                   .tasks = 1 + feed_below(feed, 3),
-                                   .max_items = feed_chance(feed, 16) ? feed_u64(feed)
-                                                                      : 100 * feed_below(feed, 16)};
-        if (who) {
-            named[who - 1][ticket] = true;
+    if (!who) {
+        say(link, &(msg_t){.type = MSG_TICKETS});
+        return;
+    }
+    granter_t *granter = &granters[who - 1];
+    if (granter->old.head && feed_chance(feed, 32)) {
+        say_frames(link, frames_copy(&granter->old)); /* it was overtaken */
+        return;
+    }
+    if (granter->named_at + TTL <= now) {
+        granter->low += WINDOW;
+    }
+    granter->low += feed_below(feed, 4);
+    uint32_t mask = feed_byte(feed), n = 0;
+    wire_grant_t grants[WINDOW];
+    for (uint32_t i = 0; i < TICKETS; i++) {
+        bool in = i >= granter->low && i < granter->low + WINDOW &&
+                  mask >> (i - granter->low) & 1 && !granter->over[i];
+        granter->over[i] = granter->over[i] || (!in && named[who - 1][i]) || i < granter->low;
+        if (in) {
+            named[who - 1][i] = true;
+            grants[n++] = (wire_grant_t){
+                .ticket = i,
+                .tasks = 1 + feed_below(feed, 3),
+                .max_items = feed_chance(feed, 16) ? feed_u64(feed) : 100 * feed_below(feed, 16)};
         }
     }
+    granter->named_at = now;
     msg_t msg = {.type = MSG_TICKETS,
-                 .tickets = {.seq = feed_below(feed, 256),
-                             .ttl_ms = feed_chance(feed, 16) ? (int64_t)feed_u64(feed) : 3000,
+                 .tickets = {.seq = ++granter->seq,
+                             .ttl_ms = feed_chance(feed, 16) ? (int64_t)feed_below(feed, TTL) : TTL,
                              .grants = grants,
                              .grants_n = n}};
-    say(link, &msg);
+    say_tickets(link, frames_of(&msg, NULL), feed);
 }
 
 static void dispatch(feed_t *feed)
@@ -311,11 +351,16 @@ void fuzz_broker(const uint8_t *data, size_t n)
     own_life = 0;
     deaf = LINKS;
     memset(lines, 0, sizeof lines);
+    memset(named, 0, sizeof named);
+    memset(granters, 0, sizeof granters);
     arena = wire_arena_new();
     start_broker();
     for (int steps = 0; steps < 400 && feed_left(&feed) > 0; steps++) {
         step(&feed);
     }
     broker_core_destroy(&core);
+    for (int i = 0; i < NAMES * LIVES; i++) {
+        frames_free(&granters[i].old);
+    }
     wire_arena_destroy(&arena);
 }
