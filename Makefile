@@ -21,6 +21,7 @@ DEPS := gcc libc6-dev make pkg-config ca-certificates curl gzip python3 python3-
 
 # What `make fuzz` and `make bench-peers` need besides; `make test` needs neither.
 FUZZ_DEPS := clang libclang-rt-14-dev
+PEERS_DEPS := redis-server python3-celery python3-redis beanstalkd gearman-job-server
 
 CC := gcc
 WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
@@ -75,7 +76,7 @@ TOOL_BINS := $(TOOLS:tests/tools/%.c=$(BUILD)/tools/%)
 # Layers that a test puts under a whole program (LD_PRELOAD).
 PRELOADS := $(patsubst tests/preload/%.c,$(BUILD)/preload/%.so,$(wildcard tests/preload/*.c))
 
-.PHONY: all help deps fuzz fuzz-deps test check unit demo chaos bench lint format coverage install uninstall clean test-run sanitized docs
+.PHONY: all help deps fuzz fuzz-deps peers-deps bench-peers test check unit demo chaos bench lint format coverage install uninstall clean test-run sanitized docs
 
 all: $(PRESENT:%=$(BUILD)/%) docs/configuration.md ## build the six programs into build/
 
@@ -177,6 +178,12 @@ TARGET ?= $(FUZZ_TARGETS)
 fuzz: ## libFuzzer on TARGET=wire (or all in turn) for SECONDS=60 each
 	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)/fuzz CC=clang CFLAGS_san='$(CFLAGS_fuzz)' $(TARGET:%=$(BUILD)/fuzz/fuzz_%)
 	@$(PYTHON) tests/fuzz/fuzz.py $(BUILD)/fuzz $(SECONDS) $(TARGET)
+
+peers-deps: ## install what `make bench-peers` compares with (their servers may start: stop them)
+	@$(MAKE) --no-print-directory deps DEPS='$(PEERS_DEPS)'
+bench-peers: ## Stint beside Celery, beanstalkd and gearmand (those that are installed), ROUNDS=3
+	@$(MAKE) --no-print-directory -j2 all $(BUILD)/bench/peers/worker
+	@/usr/bin/python3 tests/bench/peers/peers.py $(or $(ROUNDS),3)
 
 FORMATTED := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 format: ## lay the code out with clang-format
