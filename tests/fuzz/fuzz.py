@@ -12,7 +12,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-KEEP = 17
+KEEP = 14
 BYTES_MAX = 4096
 
 
@@ -53,26 +53,44 @@ def fuzz(folder, seconds, target):
     return done.returncode == 0
 
 
+def added_by(control):
+    """{path: how many features the input added to those before it}, from libFuzzer's record of a merge."""
+    with open(control, encoding="latin-1") as file:
+        rows = file.read().splitlines()
+    names = rows[2:2 + int(rows[0])]
+    added = {}
+    for text in rows[2 + len(names):]:
+        words = text.split()
+        if words and words[0] == "FT":
+            added[names[int(words[1])]] = len(words) - 2
+    return added
+
+
 def merge(folder, target):
-    """The smallest set that covers all, cut to KEEP: every input that adds much stays."""
+    """The inputs that cover most; those of a name given by hand stay in any case."""
     found, corpus = paths(folder, target)
-    fresh = os.path.join(folder, "merged", target)
+    fresh, control = os.path.join(folder, "merged", target), os.path.join(folder, "merged", target + ".control")
     shutil.rmtree(fresh, ignore_errors=True)
     os.makedirs(fresh)
-    subprocess.run(program(folder, target) + ["-merge=1", fresh, corpus, found], cwd=ROOT, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, check=True)
+    if os.path.exists(control):
+        os.remove(control)
+    subprocess.run(program(folder, target) + ["-merge=1", f"-merge_control_file={control}", fresh, corpus, found], cwd=ROOT,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     kept = {name for name in os.listdir(corpus) if name.startswith(("seed-", "found-"))}
-    names = [name for name in os.listdir(fresh) if os.path.getsize(os.path.join(fresh, name)) <= BYTES_MAX]
-    # -merge orders by size and keeps what adds coverage: a spread over the sizes keeps small cases and long stories.
-    names.sort(key=lambda name: (os.path.getsize(os.path.join(fresh, name)), name))
-    room = max(KEEP - len(kept), 0)
-    chosen = {names[int((i + 1) * len(names) / room) - 1] for i in range(room)} if names and room else set()
+    added = {path: n for path, n in added_by(control).items() if os.path.exists(path) and os.path.getsize(path) <= BYTES_MAX
+             and os.path.basename(path) not in kept}
+    best = sorted(added, key=lambda path: (-added[path], path))[:max(KEEP - len(kept), 4)]
+    data = {}
+    for path in best:
+        with open(path, "rb") as file:
+            data[os.path.basename(path)] = file.read()
     for name in os.listdir(corpus):
         if name not in kept:
             os.remove(os.path.join(corpus, name))
-    for name in chosen:
-        shutil.copyfile(os.path.join(fresh, name), os.path.join(corpus, name))
-    print(f"{target}: {len(names)} cover all, {len(kept) + len(chosen)} are in the corpus", flush=True)
+    for name, content in data.items():
+        with open(os.path.join(corpus, name), "wb") as file:
+            file.write(content)
+    print(f"{target}: {len(os.listdir(fresh))} cover all, {len(kept) + len(data)} are in the corpus", flush=True)
 
 
 def main():

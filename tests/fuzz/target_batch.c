@@ -36,6 +36,15 @@ static void check_partial(const buffer_t *partial)
     partial_encode(statistics, &again);
     FUZZ_CHECK(again.n == partial->n && memcmp(again.data, partial->data, again.n) == 0,
                "a partial changed on its way");
+    /* Nothing is lost in a merge. */
+    statistics_t *total = calloc(1, sizeof *total);
+    statistics_merge(total, statistics);
+    buffer_clear(&again);
+    partial_encode(total, &again);
+    FUZZ_CHECK(again.n == partial->n && memcmp(again.data, partial->data, again.n) == 0,
+               "a partial merged with nothing is another");
+    statistics_clear(total);
+    free(total);
     statistics_clear(statistics);
     free(statistics);
     buffer_free(&again);

@@ -31,6 +31,7 @@ static const blob_t *passing; /* head of the frames being received */
 static const blob_t *passing_body;
 static int passed; /* how often in this call */
 static uint32_t undeliverable_n, dispatched_n;
+static uint64_t last_api, last_number; /* of the newest DISPATCH that went to a worker */
 
 static link_id_t link_of(int n)
 {
@@ -119,6 +120,7 @@ static void start_broker(void)
     broker_options_t options = {.heartbeat_ms = 1000};
     options.incarnation[0] = ++own_life;
     memset(given, 0, sizeof given);
+    last_api = last_number = 0;
     core = broker_core_new(&options, (broker_effects_t){.send = on_send});
 }
 
@@ -246,7 +248,17 @@ static void dispatch(feed_t *feed)
                               .items_n = 100 * feed_below(feed, 16),
                               .broker = str_bytes(life, WIRE_PEER_N),
                               .number = feed_below(feed, 256)}};
-    say((int)feed_below(feed, 2), &msg);
+    int link = (int)feed_below(feed, 2);
+    uint64_t from = lines[link].incarnation;
+    bool copy = from == last_api && msg.dispatch.number <= last_number;
+    say(link, &msg);
+    FUZZ_CHECK(dispatched_n == 0 || (life[0] == own_life && !copy),
+               "a copy, or what is meant for another life, takes a ticket (P16)");
+    /* Two apis at one broker are no fleet: what the first one numbered is then forgotten. */
+    if (dispatched_n || from != last_api) {
+        last_api = from;
+        last_number = dispatched_n ? msg.dispatch.number : 0;
+    }
 }
 
 /* What is passed between peers and store. */

@@ -44,7 +44,9 @@ static int attempts_n;
 static child_t children[SLOTS];
 static int64_t limited[ATTEMPTS_N];
 static int limited_n;
-static uint64_t seq; /* of the newest HEARTBEAT */
+static uint64_t seq;       /* of the newest HEARTBEAT */
+static uint64_t answered;  /* of the newest one that was answered */
+static uint64_t allowed_n; /* starts a window, the store's own limit included */
 static bool unconnected, start_refused, log_broken, draining, foreign_limits;
 
 static attempt_t *attempt_of(uint64_t batch, uint64_t attempt)
@@ -110,10 +112,8 @@ static bool on_send(void *context, int broker, frames_t *frames)
     case MSG_HANDED_BACK:
         it = msg.type == MSG_REFUSED ? attempt_of(msg.refused.batch, msg.refused.attempt)
                                      : attempt_of(msg.handed_back.batch, msg.handed_back.attempt);
-        /* An attempt that was started on one ticket may be refused on another only if the store
-         * sent it twice, which it never does (P16): the proof would be a lie. */
-        FUZZ_CHECK(!it->started || msg.type == MSG_REFUSED,
-                   "what has started is handed back (P18)");
+        /* Either is a proof that nothing ran (P19). */
+        FUZZ_CHECK(!it->started, "what has started is refused or handed back (P17, P18)");
         it->gave_back = it->gave_back || msg.type == MSG_HANDED_BACK;
         break;
     case MSG_RESULT:
@@ -141,6 +141,12 @@ static err_t on_started(void *context, const char *task, int64_t at)
         FUZZ_CHECK(foreign_limits || limited_n <= RATE_N ||
                        at - limited[limited_n - 1 - RATE_N] >= RATE_MS,
                    "over %d starts within %d ms", RATE_N, RATE_MS);
+        uint64_t recent = 0;
+        for (int i = limited_n; i-- > 0 && limited[i] > at - RATE_MS;) {
+            recent++;
+        }
+        FUZZ_CHECK(foreign_limits || recent <= allowed_n, "%llu starts, the store allows %llu",
+                   (unsigned long long)recent, (unsigned long long)allowed_n);
     }
     return log_broken ? err_set(ERR_IO, "no disk") : ERR_OK;
 }
@@ -198,7 +204,8 @@ static void start_worker(bool lookahead, bool duplicate)
                                              .kill = on_kill};
     life++;
     draining = false;
-    seq = 0;
+    seq = answered = 0;
+    allowed_n = RATE_N;
     worker_options_t options = {.name = "w1",
                                 .host = "h",
                                 .slots = SLOTS,
@@ -334,6 +341,10 @@ static void heartbeat_ok(feed_t *feed)
                                   .limits = &limit,
                                   .limits_n = (how & 0x18) == 0x18}};
     bool valid = seq > 0;
+    if (valid && msg.heartbeat_ok.seq > answered) {
+        answered = msg.heartbeat_ok.seq;
+        allowed_n = msg.heartbeat_ok.limits_n ? limit.rate_n : RATE_N;
+    }
     hear((int)feed_below(feed, BROKERS), &msg, NULL, NULL);
     draining = worker_core_facts(core).draining;
     for (uint32_t i = 0; valid && i < stop_n; i++) {
