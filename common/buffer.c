@@ -110,22 +110,48 @@ void buffer_free(buffer_t *self)
 struct blob {
     atomic_uint refs;
     size_t n;
-    uint8_t *data;
+    const uint8_t *data; /* of the owner, or the bytes behind this struct */
+    void (*release)(void *owner);
+    void *owner;
 };
+
+static blob_t *new_blob(const void *data, size_t n, size_t behind)
+{
+    blob_t *self = mem_alloc(sizeof *self + behind);
+    atomic_init(&self->refs, 1);
+    self->n = n;
+    self->data = data;
+    self->release = NULL;
+    self->owner = NULL;
+    return self;
+}
 
 blob_t *blob_new(const void *data, size_t n)
 {
-    buffer_t copy = {0};
-    buffer_add(&copy, data, n);
-    return blob_take(&copy);
+    blob_t *self = new_blob(NULL, n, n);
+    self->data = (const uint8_t *)(self + 1);
+    if (n) {
+        memcpy(self + 1, data, n);
+    }
+    return self;
+}
+
+blob_t *blob_of(const void *data, size_t n, void (*release)(void *owner), void *owner)
+{
+    blob_t *self = new_blob(data, n, 0);
+    self->release = release;
+    self->owner = owner;
+    return self;
+}
+
+void *blob_owner(const blob_t *self, void (*release)(void *owner))
+{
+    return self && self->release == release ? self->owner : NULL;
 }
 
 blob_t *blob_take(buffer_t *from)
 {
-    blob_t *self = mem_alloc(sizeof *self);
-    atomic_init(&self->refs, 1);
-    self->n = from->n;
-    self->data = from->data;
+    blob_t *self = blob_of(from->data, from->n, free, from->data);
     *from = (buffer_t){0};
     return self;
 }
@@ -143,7 +169,9 @@ void blob_unref(blob_t **self)
     blob_t *blob = *self;
     *self = NULL;
     if (blob && atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel) == 1) {
-        free(blob->data);
+        if (blob->release) {
+            blob->release(blob->owner);
+        }
         free(blob);
     }
 }

@@ -28,6 +28,10 @@ typedef struct blob blob_t;
 blob_t *blob_new(const void *data, size_t n);
 /* Take the content of `from` without copying; `from` is empty afterwards. */
 blob_t *blob_take(buffer_t *from);
+/* n bytes that `owner` keeps; release (owner) is called with the last reference, in any thread. */
+blob_t *blob_of(const void *data, size_t n, void (*release)(void *owner), void *owner);
+/* Its owner if `release` frees it, else NULL. */
+void *blob_owner(const blob_t *self, void (*release)(void *owner));
 blob_t *blob_ref(blob_t *self);
 /* Drop one reference; NULL-safe, sets the pointer to NULL. */
 void blob_unref(blob_t **self);

@@ -358,10 +358,32 @@ static void unref(void *data, void *hint)
     blob_unref(&blob);
 }
 
+static void release_frame(void *owner)
+{
+    zmq_msg_close(owner);
+    free(owner);
+}
+
+/* A blob that keeps the frame's memory: what is passed on is not copied. */
+static blob_t *blob_of_frame(zmq_msg_t *frame)
+{
+    zmq_msg_t *kept = mem_alloc(sizeof *kept);
+    zmq_msg_init(kept);
+    zmq_msg_move(kept, frame);
+    return blob_of(zmq_msg_data(kept), zmq_msg_size(kept), release_frame, kept);
+}
+
 /* Takes the reference. */
 static void fill(zmq_msg_t *msg, blob_t **blob)
 {
     size_t n = blob_n(*blob);
+    zmq_msg_t *received = blob_owner(*blob, release_frame);
+    if (received) {
+        zmq_msg_init(msg);
+        zmq_msg_copy(msg, received);
+        blob_unref(blob);
+        return;
+    }
     if (n > COPY_MAX) {
         int rc = zmq_msg_init_data(msg, (void *)(uintptr_t)blob_data(*blob), n, unref, *blob);
         INVARIANT(rc == 0);
@@ -454,7 +476,7 @@ static void take_frame(incoming_t *in, zmq_msg_t *msg)
         break;
     case 1:
         if (n > 0 && n <= WIRE_HEAD_MAX) {
-            in->frames.head = blob_new(data, n);
+            in->frames.head = blob_of_frame(msg);
         } else {
             in->garbage = true;
         }
@@ -463,7 +485,7 @@ static void take_frame(incoming_t *in, zmq_msg_t *msg)
         if (n > WIRE_BODY_MAX) {
             in->garbage = true;
         } else if (n > 0) {
-            in->frames.body = blob_new(data, n);
+            in->frames.body = blob_of_frame(msg);
         }
         break;
     default:

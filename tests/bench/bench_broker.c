@@ -1,6 +1,6 @@
 /* Routed messages a second through the broker, against a bare ROUTER-ROUTER forwarder with the same
- * frames in the same run. A worker keeps a window of messages out; the api answers each; both legs
- * are counted. Processor time is the router's. */
+ * frames in the same run, in turn. A worker keeps a window of messages of 1 KB out; the api answers
+ * each with another; both legs are counted. Processor time is the router's. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,9 +17,14 @@
 #include "common/link.h"
 #include "common/log.h"
 
-enum { ROUND_TRIPS = 300000, WINDOW = 400 };
+enum { ROUND_TRIPS = 150000, WINDOW = 400, BODY_BYTES = 1024, ROUNDS = 3 };
+
+typedef struct {
+    double per_second, us;
+} figure_t;
 
 static char frontend[64], backend[64];
+static const char kilobyte[BODY_BYTES];
 
 /* -- the two routers
  * ----------------------------------------------------------------------------------- */
@@ -90,9 +95,11 @@ static void wait_readable(link_t *link)
     zmq_poll(&item, 1, 1000);
 }
 
+static blob_t *body; /* of every message after the HELLO */
+
 static void say(link_t *link, const msg_t *msg, const frames_t *answered)
 {
-    frames_t frames = frames_of(msg, NULL);
+    frames_t frames = frames_of(msg, body ? blob_ref(body) : NULL);
     if (answered) {
         frames_route(&frames, answered->route, answered->route_n);
     }
@@ -124,6 +131,7 @@ static void run_api(void)
     }
     msg_t msg = hello(WIRE_ROLE_API, "api-0123456789ab");
     say(link, &msg, NULL);
+    body = blob_new(kilobyte, sizeof kilobyte);
     msg_t recorded = {.type = MSG_RECORDED, .recorded.batch = 7};
     frames_t frames;
     for (;;) {
@@ -147,6 +155,7 @@ static int64_t run_worker(void)
     }
     msg_t greeting = hello(WIRE_ROLE_WORKER, "wrk-0123456789ab");
     say(link, &greeting, NULL);
+    body = blob_new(kilobyte, sizeof kilobyte);
     msg_t accepted = {.type = MSG_ACCEPTED};
     accepted.accepted.worker =
         str_of("a worker with a name that makes this header one hundred bytes long, like most are");
@@ -189,10 +198,14 @@ static pid_t start(void (*run)(void))
     return pid;
 }
 
-static void measure(const char *name, void (*router)(void))
+static figure_t measure(const char *name, void (*router)(void))
 {
-    snprintf(frontend, sizeof frontend, "ipc:///tmp/stint-bench-%d-%s-f", (int)getpid(), name);
-    snprintf(backend, sizeof backend, "ipc:///tmp/stint-bench-%d-%s-b", (int)getpid(), name);
+    int back[2];
+    if (pipe(back)) {
+        exit(1);
+    }
+    snprintf(frontend, sizeof frontend, "ipc://@stint-bench-%d-%s-f", (int)getpid(), name);
+    snprintf(backend, sizeof backend, "ipc://@stint-bench-%d-%s-b", (int)getpid(), name);
     pid_t pids[2] = {start(router), start(run_api)};
     fflush(stdout);
     pid_t worker = fork(); /* a process of its own: the parent never has a context before a fork */
@@ -202,9 +215,7 @@ static void measure(const char *name, void (*router)(void))
         struct timespec pause = {.tv_nsec = 500000000};
         nanosleep(&pause, NULL);
         int64_t took = run_worker();
-        printf("%-10s %9.0f routed messages/s", name, 2e6 * ROUND_TRIPS / (double)took);
-        fflush(stdout);
-        exit(0);
+        exit(write(back[1], &took, sizeof took) != sizeof took);
     }
     int status = 0;
     struct rusage usage;
@@ -215,20 +226,66 @@ static void measure(const char *name, void (*router)(void))
     wait4(pids[0], NULL, 0, &usage);
     double used = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e6 +
                   (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-    printf("  %5.2f us of processor a message\n", used / (2.0 * ROUND_TRIPS));
-    unlink(frontend + strlen("ipc://"));
-    unlink(backend + strlen("ipc://"));
-    if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+    int64_t took = 0;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) ||
+        read(back[0], &took, sizeof took) != sizeof took) {
         exit(1);
     }
+    close(back[0]);
+    close(back[1]);
+    figure_t out = {.per_second = 2e6 * ROUND_TRIPS / (double)took,
+                    .us = used / (2.0 * ROUND_TRIPS)};
+    printf("  %-10s %9.0f routed messages/s  %5.2f us of processor a message\n", name,
+           out.per_second, out.us);
+    return out;
+}
+
+/* -- the table
+ * ----------------------------------------------------------------------------------------- */
+
+static int by_size(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return left < right ? -1 : left > right;
+}
+
+/* `median (min-max)`; returns the median. */
+static double middle(double *values, const char *format, char *out, size_t size)
+{
+    char text[3][32];
+    qsort(values, ROUNDS, sizeof *values, by_size);
+    snprintf(text[0], sizeof text[0], format, values[ROUNDS / 2]);
+    snprintf(text[1], sizeof text[1], format, values[0]);
+    snprintf(text[2], sizeof text[2], format, values[ROUNDS - 1]);
+    snprintf(out, size, "%s (%s-%s)", text[0], text[1], text[2]);
+    return values[ROUNDS / 2];
 }
 
 int main(void)
 {
+    double forwarder[ROUNDS], broker[ROUNDS], ratio[ROUNDS], us[ROUNDS], bare_us[ROUNDS];
+    char cells[5][128];
     log_open("bench", LOG_WARN);
-    for (int round = 0; round < 2; round++) {
-        measure("forwarder", run_forwarder);
-        measure("broker", run_broker);
+    for (int i = 0; i < ROUNDS; i++) {
+        figure_t bare = measure("forwarder", run_forwarder), ours = measure("broker", run_broker);
+        forwarder[i] = bare.per_second;
+        broker[i] = ours.per_second;
+        ratio[i] = ours.per_second / bare.per_second;
+        us[i] = ours.us;
+        bare_us[i] = bare.us;
     }
+    middle(forwarder, "%.0f", cells[0], sizeof cells[0]);
+    middle(broker, "%.0f", cells[1], sizeof cells[1]);
+    double judged = middle(ratio, "%.2f", cells[2], sizeof cells[2]);
+    middle(us, "%.2f", cells[3], sizeof cells[3]);
+    middle(bare_us, "%.2f", cells[4], sizeof cells[4]);
+    printf(
+        "\nThe broker alone, 1 KB messages (%d rounds)\n"
+        "| figure | value (median, min-max) | reference in the same run | ratio | target | "
+        "verdict |\n|---|---|---|---|---|---|\n"
+        "| routed messages a second | %s | bare forwarder: %s | %s | ratio at least 0.75 | %s |\n"
+        "| processor us a message | %s | bare forwarder: %s | - | - | - |\n",
+        ROUNDS, cells[1], cells[0], cells[2], judged >= 0.75 ? "met" : "missed", cells[3],
+        cells[4]);
     return 0;
 }

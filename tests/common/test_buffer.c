@@ -86,6 +86,27 @@ START_TEST(test_references_are_counted_across_threads)
 }
 END_TEST
 
+static void count_release(void *owner)
+{
+    ++*(int *)owner;
+}
+
+START_TEST(test_an_owner_is_released_once_with_the_last_reference)
+{
+    int released = 0;
+    blob_t *blob = blob_of("kept", 4, count_release, &released);
+    ck_assert_ptr_eq(blob_owner(blob, count_release), &released);
+    ck_assert_ptr_null(blob_owner(blob, free));
+    ck_assert_ptr_null(blob_owner(NULL, free));
+    blob_t *other = blob_ref(blob);
+    blob_unref(&blob);
+    ck_assert_int_eq(released, 0);
+    ck_assert_mem_eq(blob_data(other), "kept", 4);
+    blob_unref(&other);
+    ck_assert_int_eq(released, 1);
+}
+END_TEST
+
 START_TEST(test_texts_are_copied_with_their_nul)
 {
     char *text = mem_text("abc"), *part = mem_text_n("abcdef", 2), *none = mem_text_n(NULL, 0);
@@ -112,6 +133,7 @@ int main(void)
     tcase_add_test(tests, test_printed_text_ends_with_a_nul_that_does_not_count);
     tcase_add_test(tests, test_blob_takes_a_buffer_without_copying);
     tcase_add_test(tests, test_references_are_counted_across_threads);
+    tcase_add_test(tests, test_an_owner_is_released_once_with_the_last_reference);
     tcase_add_test(tests, test_texts_are_copied_with_their_nul);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

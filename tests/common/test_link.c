@@ -150,6 +150,36 @@ START_TEST(test_large_body_is_shared_and_not_copied)
 }
 END_TEST
 
+/* Sizes on both sides of what libzmq keeps inline, in its receive buffer and apart. */
+START_TEST(test_what_was_received_is_passed_on_whole_and_may_be_kept)
+{
+    static const size_t sizes[] = {1, 29, 33, 34, 100, 1024, 8192, 9000, 1 << 20};
+    char *bytes = mem_alloc(1 << 20);
+    memset(bytes, 'b', 1 << 20);
+    greet();
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        frames_t frames = frames_with("head", blob_new(bytes, sizes[i])), got;
+        ck_assert(link_send(dealer, NULL, &frames));
+        receive(router, &got);
+        blob_t *kept = blob_ref(got.body);
+        ck_assert(link_send(router, &peer, &got)); /* and back as it came */
+        link_id_t none;
+        int64_t end_ms = clock_now_ms() + PATIENCE_MS;
+        while (!link_receive(dealer, &none, &got)) {
+            ck_assert_int_lt(clock_now_ms(), end_ms);
+            wait_for(dealer, ZMQ_POLLIN);
+        }
+        ck_assert(head_is(&got, "head"));
+        ck_assert_uint_eq(blob_n(got.body), sizes[i]);
+        ck_assert_mem_eq(blob_data(got.body), bytes, sizes[i]);
+        frames_free(&got);
+        ck_assert_mem_eq(blob_data(kept), bytes, sizes[i]);
+        blob_unref(&kept);
+    }
+    free(bytes);
+}
+END_TEST
+
 START_TEST(test_what_is_over_a_limit_is_not_sent_and_its_references_are_dropped)
 {
     greet();
@@ -342,6 +372,7 @@ int main(void)
     tcase_add_test(tests, test_profile_is_the_one_of_the_protocol);
     tcase_add_test(tests, test_three_frames_travel_both_ways);
     tcase_add_test(tests, test_large_body_is_shared_and_not_copied);
+    tcase_add_test(tests, test_what_was_received_is_passed_on_whole_and_may_be_kept);
     tcase_add_test(tests, test_what_is_over_a_limit_is_not_sent_and_its_references_are_dropped);
     tcase_add_test(tests, test_p6_what_has_not_three_frames_within_limits_is_counted_and_skipped);
     tcase_add_test(tests, test_stranger_with_a_long_name_of_its_own_is_garbage);
