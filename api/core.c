@@ -18,7 +18,6 @@ static void visit_task(void *context, const task_row_t *row)
 
 typedef struct {
     core_t *core;
-    live_job_t *job;
     uint64_t armed;
 } load_t;
 
@@ -29,11 +28,13 @@ static void visit_batch(void *context, const batch_row_t *row)
 {
     load_t *load = context;
     core_t *self = load->core;
-    live_batch_t *batch = feeder_batch_add(self->feeder, load->job, row);
+    live_job_t *job = feeder_job(self->feeder, row->job);
+    INVARIANT(job);
+    live_batch_t *batch = feeder_batch_add(self->feeder, job, row);
     if (row->state == BATCH_LEASED) {
         int64_t spread = (int64_t)(load->armed++ % 1000) * self->options.lease_ms / 1000;
         feeder_batch_until(self->feeder, batch, self->now + self->options.lease_ms + spread);
-        if (load->job->task->flags & TASK_STORE) {
+        if (job->task->flags & TASK_STORE) {
             feeder_batch_until(self->feeder, batch, self->now);
         }
     } else if (row->state == BATCH_RETRYING) {
@@ -47,21 +48,9 @@ static void visit_batch(void *context, const batch_row_t *row)
     }
 }
 
-typedef struct {
-    core_t *core;
-    uint64_t *ids;
-    size_t n, capacity;
-} ids_t;
-
 static void visit_job(void *context, const job_row_t *row)
 {
-    ids_t *ids = context;
-    feeder_job_add(ids->core->feeder, row);
-    if (ids->n == ids->capacity) {
-        ids->capacity = ids->capacity ? ids->capacity * 2 : 64;
-        ids->ids = mem_grow(ids->ids, ids->capacity * sizeof *ids->ids);
-    }
-    ids->ids[ids->n++] = row->id;
+    feeder_job_add(context, row);
 }
 
 err_t core_load(core_t *self)
@@ -70,18 +59,12 @@ err_t core_load(core_t *self)
     self->feeder = feeder_new();
     maintenance_reset(self->maintenance);
     err_t err = store_tasks(self->store, visit_task, self->feeder);
-    ids_t ids = {.core = self};
     if (!err) {
-        err = store_jobs_live(self->store, visit_job, &ids);
+        err = store_jobs_live(self->store, visit_job, self->feeder);
     }
-    load_t load = {.core = self};
-    for (size_t i = 0; i < ids.n && !err; i++) {
-        load.job = feeder_job(self->feeder, ids.ids[i]);
-        if (load.job->state != JOB_PENDING) {
-            err = store_batches_live(self->store, ids.ids[i], visit_batch, &load);
-        }
+    if (!err) {
+        err = store_batches_live(self->store, visit_batch, &(load_t){.core = self});
     }
-    free(ids.ids);
     return err;
 }
 

@@ -389,18 +389,15 @@ err_t store_batch_get(store_t *self, uint64_t batch, batch_row_t *out)
     return err_set(ERR_NOT_FOUND, "there is no batch %" PRIu64, batch);
 }
 
-err_t store_batches_live(store_t *self, uint64_t job,
-                         void (*visit)(void *context, const batch_row_t *row), void *context)
+err_t store_batches_live(store_t *self, void (*visit)(void *context, const batch_row_t *row),
+                         void *context)
 {
-    static const statement_id_t one[] = {STATEMENT_BATCHES_OF_JOB, STATEMENT_FINALIZES_OF_JOB};
-    static const statement_id_t all[] = {STATEMENT_BATCHES_LIVE, STATEMENT_FINALIZES_LIVE};
+    static const statement_id_t tables[] = {STATEMENT_BATCHES_LIVE, STATEMENT_FINALIZES_LIVE};
     err_t err = ERR_OK;
     for (int i = 0; !err && i < 2; i++) {
         sqlite3_stmt *statement = NULL;
         bool found = true;
-        err = sql_query(self, job ? one[i] : all[i], &statement);
-        if (!err && job)
-            sql_bind_u64(statement, 1, job);
+        err = sql_query(self, tables[i], &statement);
         while (!err && found) {
             err = sql_next(self, statement, &found);
             if (err || !found)

@@ -251,8 +251,8 @@ CHECKED err_t store_batch_done(store_t *self, batch_row_t *row, const result_new
                                const attempt_new_t *history);
 /* One batch or finalize by id; ERR_NOT_FOUND. */
 CHECKED err_t store_batch_get(store_t *self, uint64_t batch, batch_row_t *out);
-/* All non-terminal batches, then finalizes, of a job (0: of all live jobs), by job and no. */
-CHECKED err_t store_batches_live(store_t *self, uint64_t job,
+/* All non-terminal batches, then finalizes, of live jobs, by job and no: for a start. */
+CHECKED err_t store_batches_live(store_t *self,
                                  void (*visit)(void *context, const batch_row_t *row),
                                  void *context);
 /* How many different workers other than `but` reported a crash of this batch. */

@@ -229,7 +229,7 @@ START_TEST(test_cancel_is_final_and_takes_every_batch_with_it)
     ck_ok(store_batch_give_back(store, &waits));
     ck_ok(store_batch_failed(store, &retries, false, WALL, &world_history));
     int n[2] = {0, 0};
-    ck_ok(store_batches_live(store, job, count_batches, n));
+    ck_ok(store_batches_live(store, count_batches, n));
     ck_assert_int_eq(n[0], 3);
     ck_ok(store_job_cancel(store, job, WALL + 9));
     ck_err(ERR_STALE, store_job_cancel(store, job, WALL + 10));
@@ -243,7 +243,7 @@ START_TEST(test_cancel_is_final_and_takes_every_batch_with_it)
     ck_assert_int_eq(world_ask(store, "SELECT count(*) FROM attempt WHERE outcome = 'cancelled'"),
                      1);
     n[0] = 0;
-    ck_ok(store_batches_live(store, 0, count_batches, n));
+    ck_ok(store_batches_live(store, count_batches, n));
     ck_assert_int_eq(n[0], 0);
     ck_assert_uint_eq(world_count(store, "noop", JOB_CANCELLED), 1);
     world_counts_hold(store);
