@@ -178,7 +178,7 @@ static err_t lease_next(core_t *self, live_job_t *job, uint32_t max_items, batch
         err = store_batch_insert(self->store, row);
     }
     if (!err && job->state == JOB_PENDING) {
-        err = store_job_start(self->store, job->id, self->wall);
+        err = store_job_start(self->store, job->id, job->task->row.id, self->wall);
     }
     return err;
 }

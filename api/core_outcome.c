@@ -25,6 +25,7 @@ static err_t end_job(core_t *self, const live_job_t *job, const verdict_t *verdi
 {
     *step = (step_t){.moves = true, .to = verdict->error_code[0] ? JOB_FAILED : JOB_COMPLETED};
     job_end_t end = {.job = job->id,
+                     .task = job->task->row.id,
                      .from = job->state,
                      .to = step->to,
                      .error_code = verdict->error_code,
@@ -52,7 +53,7 @@ static err_t after_batch(core_t *self, const live_job_t *job, bool dead, const v
         *step = (step_t){.moves = true,
                          .to = JOB_FINALIZING,
                          .finalize = store_next_id(self->store, self->wall)};
-        return store_job_finalize(self->store, job->id, step->finalize);
+        return store_job_finalize(self->store, job->id, job->task->row.id, step->finalize);
     }
     if (dead_n == 0) {
         return end_job(self, job, verdict, step);

@@ -88,14 +88,12 @@ err_t store_chunk_insert(store_t *self, const chunk_new_t *chunk)
 
 typedef struct {
     uint64_t job;
-    job_state_t from, to;
-    /* read by move_begin */
     uint64_t task;
-    uint32_t epoch;
+    job_state_t from, to;
 } move_t;
 
-/* What the job is now; ERR_NOT_FOUND. */
-static err_t job_read(store_t *self, move_t *move, job_state_t *state)
+/* What the job is now, and its task; ERR_NOT_FOUND. */
+static err_t job_read(store_t *self, move_t *move)
 {
     sqlite3_stmt *statement = NULL;
     bool row = false;
@@ -109,30 +107,23 @@ static err_t job_read(store_t *self, move_t *move, job_state_t *state)
     if (!row)
         return err_set(ERR_NOT_FOUND, "there is no job %" PRIu64, move->job);
     move->task = sql_u64(statement, 0);
-    move->epoch = sql_u32(statement, 2);
-    bool known = job_state_parse(sql_text(statement, 1), state);
+    bool known = job_state_parse(sql_text(statement, 1), &move->from);
     INVARIANT(known); /* a CHECK of the table */
     sql_finish(statement);
     return ERR_OK;
 }
 
-/* Take the UPDATE that moves a job, with the job bound as ?1. Task and epoch are read first:
- * RETURNING would open a table of its own for each move, at five times the price. */
-static err_t move_begin(store_t *self, statement_id_t id, move_t *move, sqlite3_stmt **out)
+/* Take the UPDATE that moves a job, with the job bound as ?1. */
+static err_t move_begin(store_t *self, statement_id_t id, const move_t *move, sqlite3_stmt **out)
 {
-    job_state_t state;
     INVARIANT(job_may_move(move->from, move->to));
-    err_t err = job_read(self, move, &state);
-    if (err == ERR_NOT_FOUND)
-        return err_set(ERR_STALE, "there is no job %" PRIu64, move->job);
-    if (!err)
-        err = sql_query(self, id, out);
+    err_t err = sql_query(self, id, out);
     if (!err)
         sql_bind_u64(*out, 1, move->job);
     return err;
 }
 
-/* No row: the job is in another state than the one the UPDATE is guarded by. */
+/* No row: there is no such job, or it is in another state than the one the UPDATE is guarded by. */
 static err_t move_end(store_t *self, sqlite3_stmt *statement, const move_t *move)
 {
     err_t err = sql_run_guarded(self, statement, "the move");
@@ -146,8 +137,11 @@ static err_t move_end(store_t *self, sqlite3_stmt *statement, const move_t *move
 err_t store_job_received(store_t *self, uint64_t job, uint32_t chunks_n, uint64_t items_total)
 {
     sqlite3_stmt *statement = NULL;
-    move_t move = {.job = job, .from = JOB_RECEIVING, .to = JOB_PENDING};
-    err_t err = move_begin(self, STATEMENT_JOB_RECEIVED, &move, &statement);
+    move_t move = {.job = job, .to = JOB_PENDING};
+    err_t err = job_read(self, &move);
+    move.from = JOB_RECEIVING; /* the UPDATE is guarded by it */
+    if (!err)
+        err = move_begin(self, STATEMENT_JOB_RECEIVED, &move, &statement);
     if (err)
         return err;
     sql_bind_u64(statement, 2, chunks_n);
@@ -155,10 +149,10 @@ err_t store_job_received(store_t *self, uint64_t job, uint32_t chunks_n, uint64_
     return move_end(self, statement, &move);
 }
 
-err_t store_job_start(store_t *self, uint64_t job, int64_t wall_at)
+err_t store_job_start(store_t *self, uint64_t job, uint64_t task, int64_t wall_at)
 {
     sqlite3_stmt *statement = NULL;
-    move_t move = {.job = job, .from = JOB_PENDING, .to = JOB_PROCESSING};
+    move_t move = {.job = job, .task = task, .from = JOB_PENDING, .to = JOB_PROCESSING};
     err_t err = move_begin(self, STATEMENT_JOB_START, &move, &statement);
     if (err)
         return err;
@@ -166,10 +160,10 @@ err_t store_job_start(store_t *self, uint64_t job, int64_t wall_at)
     return move_end(self, statement, &move);
 }
 
-err_t store_job_finalize(store_t *self, uint64_t job, uint64_t finalize)
+err_t store_job_finalize(store_t *self, uint64_t job, uint64_t task, uint64_t finalize)
 {
     sqlite3_stmt *statement = NULL;
-    move_t move = {.job = job, .from = JOB_PROCESSING, .to = JOB_FINALIZING};
+    move_t move = {.job = job, .task = task, .from = JOB_PROCESSING, .to = JOB_FINALIZING};
     err_t err = move_begin(self, STATEMENT_JOB_FINALIZE, &move, &statement);
     if (!err)
         err = move_end(self, statement, &move);
@@ -179,7 +173,6 @@ err_t store_job_finalize(store_t *self, uint64_t job, uint64_t finalize)
         return err;
     sql_bind_u64(statement, 1, finalize);
     sql_bind_u64(statement, 2, job);
-    sql_bind_u64(statement, 3, move.epoch);
     err = sql_run(self, statement);
     return err ? err_context(err, "finalize of job %" PRIu64, job) : ERR_OK;
 }
@@ -197,7 +190,7 @@ err_t store_job_end(store_t *self, const job_end_t *end)
         return err_set(ERR_INTERNAL, "a job cannot end from %s as %s", job_state_name(end->from),
                        job_state_name(end->to));
     sqlite3_stmt *statement = NULL;
-    move_t move = {.job = end->job, .from = end->from, .to = end->to};
+    move_t move = {.job = end->job, .task = end->task, .from = end->from, .to = end->to};
     err_t err = move_begin(self, STATEMENT_JOB_END, &move, &statement);
     if (err)
         return err;
@@ -250,7 +243,7 @@ err_t store_job_cancel(store_t *self, uint64_t job, int64_t wall_at)
     sqlite3_stmt *statement = NULL;
     move_t move = {.job = job, .to = JOB_CANCELLED};
     int ended = 0;
-    err_t err = job_read(self, &move, &move.from);
+    err_t err = job_read(self, &move);
     if (err)
         return err;
     if (!job_may_move(move.from, JOB_CANCELLED))

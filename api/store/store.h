@@ -167,12 +167,13 @@ CHECKED err_t store_job_received(store_t *self, uint64_t job, uint32_t chunks_n,
 /* Remove an aborted upload or a terminal job, at most `chunks` chunk (or batch) rows a call. *more:
  * call again. Keeps ids from being used again. */
 CHECKED err_t store_job_remove(store_t *self, uint64_t job, int chunks, bool *more);
-/* pending -> processing at the first dispatch. */
-CHECKED err_t store_job_start(store_t *self, uint64_t job, int64_t wall_at);
-/* processing -> finalizing with its one finalize row, state ready; *finalize is its id. */
-CHECKED err_t store_job_finalize(store_t *self, uint64_t job, uint64_t finalize);
+/* pending -> processing at the first dispatch. Like the others below, it is told the job's task for
+ * the counts: reading it would cost as much as the move. */
+CHECKED err_t store_job_start(store_t *self, uint64_t job, uint64_t task, int64_t wall_at);
+/* processing -> finalizing with its one finalize row, state ready; `finalize` is its id. */
+CHECKED err_t store_job_finalize(store_t *self, uint64_t job, uint64_t task, uint64_t finalize);
 typedef struct {
-    uint64_t job;
+    uint64_t job, task;
     job_state_t from, to;                /* to: completed or failed */
     const char *error_code, *error_text; /* "" = none */
     const char *report;                  /* JSON text or NULL; report_n bytes */

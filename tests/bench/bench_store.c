@@ -73,16 +73,19 @@ static void submit(store_t *store, const job_new_t *proto, batch_row_t *batch)
     must(store_keep(store));
     must(store_mark(store));
     must(store_batch_insert(store, batch));
-    must(store_job_start(store, job.id, WALL));
+    must(store_job_start(store, job.id, job.task_id, WALL));
     must(store_keep(store));
 }
 
-static void finish_job(store_t *store, batch_row_t *batch)
+static void finish_job(store_t *store, uint64_t task, batch_row_t *batch)
 {
     static const attempt_new_t history = {
         .worker = "w1", .failure_class = "", .text = "", .stderr_tail = ""};
-    job_end_t end = {
-        .job = batch->job, .from = JOB_PROCESSING, .to = JOB_COMPLETED, .wall_at = WALL};
+    job_end_t end = {.job = batch->job,
+                     .task = task,
+                     .from = JOB_PROCESSING,
+                     .to = JOB_COMPLETED,
+                     .wall_at = WALL};
     must(store_mark(store));
     must(store_batch_done(store, batch, &(result_new_t){.attempt = 1}, &history));
     must(store_job_end(store, &end));
@@ -103,7 +106,7 @@ static double jobs(store_t *store, const job_new_t *proto, int n, int per_commit
             continue;
         must(store_begin(store));
         for (int k = 0; k < per_commit; k++)
-            finish_job(store, &batches[k]);
+            finish_job(store, proto->task_id, &batches[k]);
         must(store_commit(store));
     }
     double seconds = (double)(clock_now_us() - began) / 1e6;

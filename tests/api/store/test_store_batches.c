@@ -166,8 +166,9 @@ START_TEST(test_one_finalize_an_epoch_and_its_life_is_a_batch)
     batch_row_t batch = world_batch(store, job, 1000);
     ck_ok(world_done(store, &batch, 1));
     uint64_t id = store_next_id(store, WALL);
-    ck_ok(store_job_finalize(store, job, id));
-    ck_err(ERR_STALE, store_job_finalize(store, job, store_next_id(store, WALL)));
+    ck_ok(store_job_finalize(store, job, world_task_of(store, job), id));
+    ck_err(ERR_STALE,
+           store_job_finalize(store, job, world_task_of(store, job), store_next_id(store, WALL)));
     ck_assert_int_eq(world_ask(store, "SELECT count(*) FROM finalize"), 1);
     batch_row_t finalize;
     ck_ok(store_batch_get(store, id, &finalize));
@@ -187,6 +188,7 @@ START_TEST(test_one_finalize_an_epoch_and_its_life_is_a_batch)
     ck_err(ERR_STALE, world_done(store, &finalize, 4));
     const char *report = "{\"rows\":3}";
     job_end_t end = {.job = job,
+                     .task = world_task_of(store, job),
                      .from = JOB_FINALIZING,
                      .to = JOB_COMPLETED,
                      .report = report,

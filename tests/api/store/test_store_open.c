@@ -311,7 +311,7 @@ START_TEST(test_ids_are_never_used_again)
     batch_row_t batch = world_batch(store, job, 1000);
     ck_ok(world_done(store, &batch, 1));
     uint64_t highest = store_next_id(store, WALL);
-    ck_ok(store_job_finalize(store, job, highest));
+    ck_ok(store_job_finalize(store, job, world_task_of(store, job), highest));
     ck_ok(store_job_cancel(store, job, WALL));
     ck_ok(store_commit(store));
     ck_ok(store_begin(store));

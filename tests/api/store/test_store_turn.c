@@ -52,13 +52,22 @@ START_TEST(test_no_move_that_the_table_does_not_list)
     ck_ok(store_begin(store));
     uint64_t job = world_job(store, "noop", 3);
     ck_err(ERR_STALE, store_job_received(store, job, 1, 3));
-    ck_err(ERR_STALE, store_job_finalize(store, job, store_next_id(store, WALL)));
+    ck_err(ERR_STALE,
+           store_job_finalize(store, job, world_task_of(store, job), store_next_id(store, WALL)));
     ck_err(ERR_STALE, world_end(store, job, JOB_COMPLETED));
-    job_end_t end = {.job = job, .from = JOB_PENDING, .to = JOB_COMPLETED, .wall_at = WALL};
+    job_end_t end = {.job = job,
+                     .task = world_task_of(store, job),
+                     .from = JOB_PENDING,
+                     .to = JOB_COMPLETED,
+                     .wall_at = WALL};
     ck_err(ERR_INTERNAL, store_job_end(store, &end));
-    ck_ok(store_job_start(store, job, WALL));
-    ck_err(ERR_STALE, store_job_start(store, job, WALL));
-    end = (job_end_t){.job = job, .from = JOB_PROCESSING, .to = JOB_CANCELLED, .wall_at = WALL};
+    ck_ok(store_job_start(store, job, world_task_of(store, job), WALL));
+    ck_err(ERR_STALE, store_job_start(store, job, world_task_of(store, job), WALL));
+    end = (job_end_t){.job = job,
+                      .task = world_task_of(store, job),
+                      .from = JOB_PROCESSING,
+                      .to = JOB_CANCELLED,
+                      .wall_at = WALL};
     ck_ok(store_job_end(store, &end));
     for (int from = 0; from < JOB_STATES_N; from++)
         for (int to = 0; to < JOB_STATES_N; to++)
@@ -260,8 +269,11 @@ static uint64_t ended(store_t *store, job_state_t to, int64_t at)
     batch_row_t batch = world_batch(store, job, 1000);
     ck_ok(to == JOB_FAILED ? store_batch_failed(store, &batch, true, 0, &world_history)
                            : world_done(store, &batch, 1));
-    ck_ok(store_job_end(store,
-                        &(job_end_t){.job = job, .from = JOB_PROCESSING, .to = to, .wall_at = at}));
+    ck_ok(store_job_end(store, &(job_end_t){.job = job,
+                                            .task = world_task_of(store, job),
+                                            .from = JOB_PROCESSING,
+                                            .to = to,
+                                            .wall_at = at}));
     return job;
 }
 

@@ -64,6 +64,14 @@ static inline uint64_t world_task(store_t *store, const char *name)
     return (uint64_t)world_ask(store, sql);
 }
 
+static inline uint64_t world_task_of(store_t *store, uint64_t job)
+{
+    char sql[100];
+    snprintf(sql, sizeof sql, "SELECT task_id FROM processing_job WHERE id = %llu",
+             (unsigned long long)job);
+    return (uint64_t)world_ask(store, sql);
+}
+
 /* A job of `items` items in one inline chunk, in the running turn. */
 static inline uint64_t world_job(store_t *store, const char *task, uint64_t items)
 {
@@ -129,7 +137,7 @@ static inline batch_row_t world_batch(store_t *store, uint64_t job, uint32_t max
     ck_ok(store_batch_measure(store, &row, max_items, &batch));
     ck_ok(store_batch_insert(store, &batch));
     if (row.state == JOB_PENDING)
-        ck_ok(store_job_start(store, job, WALL + 1));
+        ck_ok(store_job_start(store, job, row.task_id, WALL + 1));
     job_row_free(&row);
     return batch;
 }
@@ -149,6 +157,7 @@ static inline err_t world_done(store_t *store, batch_row_t *batch, uint32_t atte
 static inline err_t world_end(store_t *store, uint64_t job, job_state_t to)
 {
     return store_job_end(store, &(job_end_t){.job = job,
+                                             .task = world_task_of(store, job),
                                              .from = JOB_PROCESSING,
                                              .to = to,
                                              .error_code = to == JOB_FAILED ? "batches_dead" : "",
