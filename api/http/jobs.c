@@ -1,5 +1,6 @@
 /* Jobs as clients see them: committed rows, and the rate the core keeps. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,8 +42,10 @@ static void reply_job(request_t *self)
         refuse(self, err);
         return;
     }
-    reply_json(self, 200, view_job(&row, core_job_rate(self->http->core, row.id)));
+    view_job(&(json_out_t){.out = &self->reply.body}, &row,
+             core_job_rate(self->http->core, row.id));
     job_row_free(&row);
+    reply_body(self, 200);
 }
 
 void jobs_get(request_t *self)
@@ -73,8 +76,7 @@ void jobs_report(request_t *self)
         refuse(self, err);
         return;
     }
-    self->reply.type = "application/json";
-    self->reply.status = 200;
+    reply_body(self, 200);
 }
 
 /* -- cancel ------------------------------------------------------------------------------------ */
@@ -105,8 +107,8 @@ void jobs_cancel(request_t *self)
 
 typedef struct {
     request_t *request;
-    json_t *jobs;
-    int limit;
+    json_out_t out;
+    int n, limit;
     uint64_t last;
     bool more;
 } list_t;
@@ -114,13 +116,14 @@ typedef struct {
 static void on_row(void *context, const job_row_t *row)
 {
     list_t *list = context;
-    if ((int)json_array_size(list->jobs) == list->limit) {
+    if (list->n == list->limit) {
         list->more = true; /* one more was asked for than is shown */
         return;
     }
+    list->n++;
     list->last = row->id;
     double rate = core_job_rate(list->request->http->core, row->id);
-    json_array_append_new(list->jobs, view_job(row, rate));
+    view_job(&list->out, row, rate);
 }
 
 static err_t read_status(const query_t *query, job_filter_t *filter)
@@ -167,13 +170,15 @@ void jobs_list(request_t *self)
 {
     job_filter_t filter = {0};
     err_t err = read_filter(&self->query, &filter);
-    list_t list = {.request = self, .jobs = json_array(), .limit = filter.limit};
+    list_t list = {.request = self, .out = {.out = &self->reply.body}, .limit = filter.limit};
+    json_out_object(&list.out, NULL);
+    json_out_array(&list.out, "jobs");
     for (int part = 0; part < 2 && !err; part++) {
         /* The row behind the page says whether there is a next one; the store gives 1000 at most.
          */
         if (part == 0) {
             filter.limit += filter.limit < 1000;
-        } else if (list.limit == 1000 && json_array_size(list.jobs) == 1000) {
+        } else if (list.limit == 1000 && list.n == 1000) {
             filter.before = list.last;
             filter.limit = 1;
         } else {
@@ -182,12 +187,13 @@ void jobs_list(request_t *self)
         err = store_read_jobs(core_store(self->http->core), &filter, on_row, &list);
     }
     if (err) {
-        json_decref(list.jobs);
         refuse(self, err);
         return;
     }
-    json_t *body = json_object();
-    json_object_set_new(body, "jobs", list.jobs);
-    json_object_set_new(body, "next_cursor", list.more ? view_id(list.last) : json_null());
-    reply_json(self, 200, body);
+    json_out_end_array(&list.out);
+    char cursor[24];
+    snprintf(cursor, sizeof cursor, "\"%" PRIu64 "\"", list.last);
+    json_out_raw(&list.out, "next_cursor", list.more ? cursor : "null");
+    json_out_end_object(&list.out);
+    reply_body(self, 200);
 }

@@ -77,6 +77,8 @@ struct request {
 /* Sets handle, or the reply. */
 void route(request_t *self, const char *method);
 void reply_json(request_t *self, unsigned status, json_t *take);
+/* JSON that stands in reply.body. */
+void reply_body(request_t *self, unsigned status);
 /* A problem made of err and err_text(). */
 void refuse(request_t *self, err_t err);
 

@@ -110,6 +110,11 @@ void reply_json(request_t *self, unsigned status, json_t *take)
     buffer_add_text(&self->reply.body, written);
     free(written);
     json_decref(take);
+    reply_body(self, status);
+}
+
+void reply_body(request_t *self, unsigned status)
+{
     self->reply.type = "application/json";
     self->reply.status = status;
 }

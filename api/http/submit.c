@@ -25,7 +25,7 @@ struct upload {
     buffer_t body;
     envelope_t envelope;
     size_t items_at;
-    json_t *accepted; /* the answer, once it is committed */
+    buffer_t accepted; /* the answer, once it is committed */
     uint64_t job;
 };
 
@@ -36,7 +36,7 @@ static void free_upload(request_t *self)
     intake_destroy(&upload->intake);
     inflater_destroy(&upload->inflater);
     envelope_free(&upload->envelope);
-    json_decref(upload->accepted);
+    buffer_free(&upload->accepted);
     self->http->envelope_bytes -= upload->body.n;
     buffer_free(&upload->body);
     free(upload);
@@ -341,7 +341,10 @@ static void on_committed(request_t *self, err_t err)
         refuse(self, err_set(err, "the submission was not stored: %s", err_title(err)));
         return;
     }
-    reply_json(self, 202, json_incref(self->upload->accepted));
+    buffer_free(&self->reply.body);
+    self->reply.body = self->upload->accepted;
+    self->upload->accepted = (buffer_t){0};
+    reply_body(self, 202);
     snprintf(self->reply.location, sizeof self->reply.location, "/api/v1/batch-jobs/%" PRIu64,
              self->upload->job);
 }
@@ -422,7 +425,7 @@ static err_t submit_step(request_t *self, bool *all)
     }
     if (!err) {
         upload->job = job->id;
-        upload->accepted = view_job(job, 0);
+        view_job(&(json_out_t){.out = &upload->accepted}, job, 0);
     }
     return err;
 }

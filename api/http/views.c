@@ -1,12 +1,16 @@
 #include "api/http/views.h"
 
 #include "api/feeder.h"
+#include "api/json_stream.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/clock.h"
+
+static const char *const NOT_UTF8 = "(not UTF-8)";
 
 json_t *view_time(int64_t wall_at)
 {
@@ -28,17 +32,12 @@ json_t *view_id(uint64_t id)
 json_t *view_text(const char *text)
 {
     json_t *out = json_string(text ? text : "");
-    return out ? out : json_string("(not UTF-8)");
+    return out ? out : json_string(NOT_UTF8);
 }
 
 json_t *view_rounded(double value)
 {
     return json_real(round(value * 10) / 10);
-}
-
-static json_t *number(uint64_t value)
-{
-    return json_integer((json_int_t)value);
 }
 
 static uint64_t items_over(const job_row_t *row)
@@ -75,62 +74,90 @@ static double rate_of(const job_row_t *row, double rate)
     return row->started_at && ms > 0 ? (double)items * 1000 / (double)ms : 0;
 }
 
-static json_t *eta(const job_row_t *row, double rate)
+static void put_time(json_out_t *out, const char *key, int64_t wall_at)
+{
+    char text[CLOCK_ISO_N];
+    if (wall_at == 0) {
+        json_out_null(out, key);
+        return;
+    }
+    clock_iso(wall_at, text);
+    json_out_text(out, key, text);
+}
+
+static void put_text(json_out_t *out, const char *key, const char *text)
+{
+    const char *given = text ? text : "";
+    json_out_text(out, key, utf8_valid(given, strlen(given)) ? given : NOT_UTF8);
+}
+
+static void put_tenths(json_out_t *out, const char *key, double value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.1f", value);
+    json_out_raw(out, key, text);
+}
+
+static void put_eta(json_out_t *out, const job_row_t *row, double rate)
 {
     if (job_state_terminal(row->state) || rate <= 0) {
-        return json_null();
+        json_out_null(out, "eta_seconds");
+    } else {
+        put_tenths(out, "eta_seconds", (double)(row->items_total - items_over(row)) / rate);
     }
-    return view_rounded((double)(row->items_total - items_over(row)) / rate);
 }
 
-static json_t *error_of(const job_row_t *row)
+static void put_error(json_out_t *out, const job_row_t *row)
 {
     if (!row->error_code || !row->error_code[0]) {
-        return json_null();
+        json_out_null(out, "error");
+        return;
     }
-    json_t *out = json_object();
-    json_object_set_new(out, "code", view_text(row->error_code));
-    json_object_set_new(out, "detail", view_text(row->error_text));
-    return out;
+    json_out_object(out, "error");
+    put_text(out, "code", row->error_code);
+    put_text(out, "detail", row->error_text);
+    json_out_end_object(out);
 }
 
-static json_t *report_of(const job_row_t *row)
+static void put_report(json_out_t *out, const job_row_t *row)
 {
     char path[64];
     if (!row->has_report) {
-        return json_null();
+        json_out_null(out, "report");
+        return;
     }
     snprintf(path, sizeof path, "/api/v1/batch-jobs/%" PRIu64 "/report", row->id);
-    return json_string(path);
+    json_out_text(out, "report", path);
 }
 
-json_t *view_job(const job_row_t *row, double live_rate)
+void view_job(json_out_t *out, const job_row_t *row, double live_rate)
 {
     double rate = rate_of(row, live_rate);
-    json_t *out = json_object();
-    json_object_set_new(out, "job_id", view_id(row->id));
-    json_object_set_new(out, "task", view_text(row->task));
-    json_object_set_new(out, "status", json_string(job_state_name(row->state)));
-    json_object_set_new(out, "priority", json_integer(row->priority));
-    json_object_set_new(out, "items_total", number(row->items_total));
-    json_object_set_new(out, "items_done", number(row->items_done));
-    json_object_set_new(out, "items_failed", number(row->items_failed));
-    json_object_set_new(out, "percent", json_real(percent(row)));
-    json_object_set_new(out, "batches", number(row->batches_n));
-    json_object_set_new(out, "batches_done", number(row->batches_done));
-    json_object_set_new(out, "batches_dead", number(row->batches_dead));
-    json_object_set_new(out, "batches_estimated", number(batches_estimated(row)));
-    json_object_set_new(out, "rate", view_rounded(rate));
-    json_object_set_new(out, "eta_seconds", eta(row, rate));
-    json_object_set_new(out, "attempts", number(row->attempts_n));
-    json_object_set_new(out, "failures", number(row->failures_n));
-    json_object_set_new(out, "lost", number(row->lost_n));
-    json_object_set_new(out, "created_at", view_time(row->created_at));
-    json_object_set_new(out, "started_at", view_time(row->started_at));
-    json_object_set_new(out, "finished_at", view_time(row->finished_at));
-    json_object_set_new(out, "error", error_of(row));
-    json_t *params = json_loads(row->params ? row->params : "{}", 0, NULL);
-    json_object_set_new(out, "params", params ? params : json_object());
-    json_object_set_new(out, "report", report_of(row));
-    return out;
+    char id[24];
+    snprintf(id, sizeof id, "%" PRIu64, row->id);
+    json_out_object(out, NULL);
+    json_out_text(out, "job_id", id);
+    put_text(out, "task", row->task);
+    json_out_text(out, "status", job_state_name(row->state));
+    json_out_int(out, "priority", row->priority);
+    json_out_int(out, "items_total", row->items_total);
+    json_out_int(out, "items_done", row->items_done);
+    json_out_int(out, "items_failed", row->items_failed);
+    put_tenths(out, "percent", percent(row));
+    json_out_int(out, "batches", row->batches_n);
+    json_out_int(out, "batches_done", row->batches_done);
+    json_out_int(out, "batches_dead", row->batches_dead);
+    json_out_int(out, "batches_estimated", batches_estimated(row));
+    put_tenths(out, "rate", rate);
+    put_eta(out, row, rate);
+    json_out_int(out, "attempts", row->attempts_n);
+    json_out_int(out, "failures", row->failures_n);
+    json_out_int(out, "lost", row->lost_n);
+    put_time(out, "created_at", row->created_at);
+    put_time(out, "started_at", row->started_at);
+    put_time(out, "finished_at", row->finished_at);
+    put_error(out, row);
+    json_out_raw(out, "params", row->params ? row->params : "{}"); /* as they were checked */
+    put_report(out, row);
+    json_out_end_object(out);
 }

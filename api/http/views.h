@@ -5,9 +5,10 @@
 #include <jansson.h>
 
 #include "api/store/store.h"
+#include "common/json_out.h"
 
 /* `rate`: items a second now, of a live job; a finished one has that of its whole run. */
-json_t *view_job(const job_row_t *row, double rate);
+void view_job(json_out_t *out, const job_row_t *row, double rate);
 /* null for 0. */
 json_t *view_time(int64_t wall_at);
 json_t *view_id(uint64_t id);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/tasks/json_out.h"
+#include "common/json_out.h"
 #include "worker/tasks/report_block.h"
 
 /* By rows descending, then code: the table is in code order. */

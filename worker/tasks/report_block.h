@@ -3,7 +3,7 @@
 #ifndef STINT_WORKER_REPORT_BLOCK_H
 #define STINT_WORKER_REPORT_BLOCK_H
 
-#include "worker/tasks/json_out.h"
+#include "common/json_out.h"
 #include "worker/tasks/statistics.h"
 
 /* Writes the members into the object that is open; a block without rows is allowed. */

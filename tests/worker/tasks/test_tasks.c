@@ -7,7 +7,7 @@
 #include <sys/time.h>
 
 #include "common/task_table.h"
-#include "worker/tasks/json_out.h"
+#include "common/json_out.h"
 #include "worker/tasks/task.h"
 #include "worker/tasks/transaction_config.h"
 

@@ -1,4 +1,4 @@
-#include "worker/tasks/json_out.h"
+#include "common/json_out.h"
 
 #include <math.h>
 #include <string.h>
@@ -6,20 +6,25 @@
 static void put_quoted(buffer_t *out, const char *text)
 {
     buffer_add_text(out, "\"");
-    for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
+    const unsigned char *plain = (const unsigned char *)text, *at = plain;
+    for (; *at; at++) {
         /* An unpaired surrogate (from an NDJSON key) has no UTF-8 form. */
         bool surrogate = at[0] == 0xed && at[1] >= 0xa0 && at[2];
+        if (*at >= 32 && *at != 127 && *at != '"' && *at != '\\' && !surrogate) {
+            continue;
+        }
+        buffer_add(out, plain, (size_t)(at - plain));
         if (*at == '"' || *at == '\\') {
             buffer_printf(out, "\\%c", *at);
-        } else if (*at < 32 || *at == 127) {
-            buffer_printf(out, "\\u%04x", *at);
         } else if (surrogate) {
             buffer_add_text(out, "?");
             at += 2;
         } else {
-            buffer_add(out, at, 1);
+            buffer_printf(out, "\\u%04x", *at);
         }
+        plain = at + 1;
     }
+    buffer_add(out, plain, (size_t)(at - plain));
     buffer_add_text(out, "\"");
 }
 
@@ -72,6 +77,12 @@ void json_out_text(json_out_t *self, const char *key, const char *text)
 {
     begin(self, key);
     put_quoted(self->out, text);
+}
+
+void json_out_raw(json_out_t *self, const char *key, const char *json)
+{
+    begin(self, key);
+    buffer_add_text(self->out, json);
 }
 
 void json_out_bool(json_out_t *self, const char *key, bool value)
