@@ -97,6 +97,13 @@ void core_on_capacity(core_t *self, int broker, const msg_capacity_is_t *msg);
 void core_on_accepted(core_t *self, const uint8_t *peer, const msg_accepted_t *msg);
 /* REFUSED, HANDED_BACK, UNDELIVERABLE: the attempt did not and will not run. */
 void core_give_back(core_t *self, uint64_t batch, uint64_t attempt);
+/* May this worker speak about the lease? Until it is accepted any may, then only who accepted it.
+ */
+bool core_holds(const live_batch_t *batch, const uint8_t *peer);
+void core_on_given_back(core_t *self, const uint8_t *peer, uint64_t batch, uint64_t attempt);
+/* The name of a worker: the one it said HELLO with, which its key is for; what the message says
+ * counts only while no HELLO of it is known. */
+void core_worker_name(const core_t *self, const uint8_t *peer, str_t said, char out[65]);
 void core_on_result(core_t *self, int broker, const uint8_t *peer, const msg_result_t *msg,
                     blob_t *body);
 void core_on_failure(core_t *self, int broker, const uint8_t *peer, const msg_failure_t *msg);

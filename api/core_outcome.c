@@ -164,7 +164,7 @@ void core_on_result(core_t *self, int broker, const uint8_t *peer, const msg_res
         return;
     }
     char worker[65], error_code[65], error_text[513];
-    str_copy(worker, sizeof worker, msg->worker);
+    core_worker_name(self, peer, msg->worker, worker);
     str_copy(error_code, sizeof error_code, msg->job_error);
     str_copy(error_text, sizeof error_text, msg->job_error_text);
     result_new_t result = {
@@ -290,13 +290,15 @@ void core_on_failure(core_t *self, int broker, const uint8_t *peer, const msg_fa
         reply.why = "another store";
     } else if (!batch || batch->row.state != BATCH_LEASED || batch->row.attempt != msg->attempt) {
         reply.why = "not the current attempt";
+    } else if (!core_holds(batch, peer)) {
+        reply.why = "another worker's lease";
     }
     if (reply.why) {
         answer(self, broker, peer, &reply);
         return;
     }
     char worker[65], text[1025], tail[2049];
-    str_copy(worker, sizeof worker, msg->worker);
+    core_worker_name(self, peer, msg->worker, worker);
     str_copy(text, sizeof text, msg->text);
     str_copy(tail, sizeof tail, msg->stderr_tail);
     attempt_new_t history = {.worker = worker,
@@ -340,14 +342,33 @@ static live_batch_t *current(core_t *self, uint64_t id, uint64_t attempt)
                                                                                       : NULL;
 }
 
+bool core_holds(const live_batch_t *batch, const uint8_t *peer)
+{
+    return !batch->accepted || memcmp(batch->peer, peer, WIRE_PEER_N) == 0;
+}
+
+void core_worker_name(const core_t *self, const uint8_t *peer, str_t said, char out[65])
+{
+    const peer_t *known = peers_find(self->peers, peer);
+    str_copy(out, 65, known && known->name[0] ? str_of(known->name) : said);
+}
+
 void core_on_accepted(core_t *self, const uint8_t *peer, const msg_accepted_t *msg)
 {
     live_batch_t *batch = current(self, msg->batch, msg->attempt);
     if (batch && !batch->accepted) {
         batch->accepted = true;
         memcpy(batch->peer, peer, WIRE_PEER_N);
-        str_copy(batch->worker, sizeof batch->worker, msg->worker);
+        core_worker_name(self, peer, msg->worker, batch->worker);
         feeder_batch_until(self->feeder, batch, self->now + self->options.lease_ms);
+    }
+}
+
+void core_on_given_back(core_t *self, const uint8_t *peer, uint64_t id, uint64_t attempt)
+{
+    const live_batch_t *batch = current(self, id, attempt);
+    if (batch && core_holds(batch, peer)) {
+        core_give_back(self, id, attempt);
     }
 }
 

@@ -174,14 +174,15 @@ void core_on_heartbeat(core_t *self, int broker, const uint8_t *peer_id, const m
     for (uint32_t i = 0; i < msg->batches_n; i++) {
         const wire_running_t *running = &msg->batches[i];
         live_batch_t *batch = feeder_batch(self->feeder, running->batch);
-        if (!batch || batch->row.state != BATCH_LEASED || batch->row.attempt != running->attempt) {
+        if (!batch || batch->row.state != BATCH_LEASED || batch->row.attempt != running->attempt ||
+            !core_holds(batch, peer_id)) {
             stop[stop_n++] =
                 (wire_lease_ref_t){.batch = running->batch, .attempt = running->attempt};
             continue;
         }
         batch->accepted = true;
         memcpy(batch->peer, peer_id, WIRE_PEER_N);
-        str_copy(batch->worker, sizeof batch->worker, msg->worker);
+        core_worker_name(self, peer_id, msg->worker, batch->worker);
         feeder_batch_until(self->feeder, batch, self->now + self->options.lease_ms);
     }
     msg_t reply = {
@@ -197,7 +198,8 @@ void core_on_partials_get(core_t *self, int broker, const uint8_t *peer,
     live_batch_t *batch = feeder_batch(self->feeder, msg->batch);
     bool ours = str_equal(msg->store_id, str_bytes(store_id(self->store), WIRE_PEER_N));
     if (!batch || !batch->row.is_finalize || batch->row.state != BATCH_LEASED ||
-        batch->row.attempt != msg->attempt || msg->from_no > UINT32_MAX || !ours) {
+        batch->row.attempt != msg->attempt || msg->from_no > UINT32_MAX || !ours ||
+        !core_holds(batch, peer)) {
         return;
     }
     buffer_t page = {0};

@@ -21,10 +21,10 @@ static void on_store_message(core_t *self, int broker, const uint8_t *peer, cons
         core_on_accepted(self, peer, &msg->accepted);
         break;
     case MSG_REFUSED:
-        core_give_back(self, msg->refused.batch, msg->refused.attempt);
+        core_on_given_back(self, peer, msg->refused.batch, msg->refused.attempt);
         break;
     case MSG_HANDED_BACK:
-        core_give_back(self, msg->handed_back.batch, msg->handed_back.attempt);
+        core_on_given_back(self, peer, msg->handed_back.batch, msg->handed_back.attempt);
         break;
     case MSG_RESULT:
         core_on_result(self, broker, peer, &msg->result, body);

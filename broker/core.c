@@ -412,7 +412,8 @@ static void receive_bye(broker_core_t *self, peer_t *peer, frames_t *frames, int
 
 /* P34: from a connection of its own, that need not be known. The dead worker need not be either: it
  * may have been silent before. */
-static void receive_gone(broker_core_t *self, broker_side_t side, frames_t *frames, int64_t now_ms)
+static void receive_gone(broker_core_t *self, broker_side_t side, const link_id_t *from,
+                         frames_t *frames, int64_t now_ms)
 {
     msg_t msg;
     if (!decode(self, frames, &msg)) {
@@ -424,7 +425,10 @@ static void receive_gone(broker_core_t *self, broker_side_t side, frames_t *fram
     }
     const uint8_t *incarnation = (const uint8_t *)msg.gone.incarnation.p;
     peer_t *peer = roster_by_incarnation(self->roster, incarnation);
-    if (peer && peer->role != WIRE_ROLE_WORKER) {
+    /* With keys only who has the dead one's may say it: of one that is not known nobody can tell.
+     */
+    bool foreign = self->effects.admit && (!peer || strcmp(peer->link.key, from->key) != 0);
+    if (foreign || (peer && peer->role != WIRE_ROLE_WORKER)) {
         self->counters.ignored++;
         return;
     }
@@ -541,7 +545,7 @@ void broker_core_receive(broker_core_t *self, broker_side_t side, const link_id_
     } else if (type == MSG_HELLO) {
         receive_hello(self, side, from, frames, now_ms);
     } else if (type == MSG_GONE) {
-        receive_gone(self, side, frames, now_ms);
+        receive_gone(self, side, from, frames, now_ms);
     } else if (!peer) {
         /* Not to what is itself an answer: two that do not know each other would talk for ever. */
         if (type == MSG_RECONNECT || type == MSG_UNSUPPORTED || type == MSG_HELLO_OK ||

@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "common/lines.h"
+#include "common/keys.h"
 #include "common/link.h"
 
 enum {
@@ -24,10 +25,18 @@ void obituary_say(void *context)
 {
     const obituary_t *self = context;
     link_t *links[LINES_MAX] = {0};
+    link_curve_t curve;
+    bool has_key = *self->config->key;
     int waiting = 0;
-    for (int i = 0; i < self->config->brokers.n && i < LINES_MAX; i++) {
-        waiting += link_connect(&links[i], self->config->brokers.items[i]) == ERR_OK;
+    if (has_key &&
+        keys_load_peer(&curve, self->config->key, WIRE_ROLE_WORKER, self->config->name)) {
+        return; /* taken away meanwhile: the lease tells */
     }
+    for (int i = 0; i < self->config->brokers.n && i < LINES_MAX; i++) {
+        waiting += link_connect_curve(&links[i], self->config->brokers.items[i],
+                                      has_key ? &curve : NULL) == ERR_OK;
+    }
+    link_curve_clear(&curve);
     int64_t end = clock_now_ms() + PATIENCE_MS;
     while (waiting && clock_now_ms() < end) {
         poll(NULL, 0, TRY_MS);

@@ -74,6 +74,44 @@ START_TEST(test_p19_give_back_of_a_batch_that_is_not_leased_is_ignored)
 }
 END_TEST
 
+/* -- whose lease it is -- */
+
+START_TEST(test_p22_another_worker_cannot_end_a_lease)
+{
+    peer_id_t holder = worker_of(1, 1), other = worker_of(2, 1);
+    msg_dispatch_t it = dispatch_one("noop", 5);
+    accepted_from(&holder, it.batch, 1);
+    turn();
+    msg_t msg = failure_msg(it.batch, 1, 0);
+    msg.failure.permanent = 1;
+    hear(0, other.id, &msg, NULL);
+    is_discarded("another worker's lease");
+    msg = (msg_t){.type = MSG_HANDED_BACK, .handed_back = {.batch = it.batch, .attempt = 1}};
+    hear(0, other.id, &msg, NULL);
+    msg = (msg_t){.type = MSG_REFUSED, .refused = {.batch = it.batch, .attempt = 1}};
+    hear(0, other.id, &msg, NULL);
+    turn();
+    ck_assert_int_eq(batch_row(it.batch).state, BATCH_LEASED);
+    ck_assert_uint_eq(batch_row(it.batch).starts, 1);
+    /* Nor take it over: what it names is not its own, and its BYE ends nothing. */
+    heartbeat_from(&other, it.batch, 1);
+    turn();
+    msg_t beat = take(MSG_HEARTBEAT_OK);
+    ck_assert_uint_eq(beat.heartbeat_ok.stop_n, 1);
+    msg = (msg_t){.type = MSG_BYE, .bye = {.reason = str_of("x")}};
+    hear(0, other.id, &msg, NULL);
+    turn();
+    ck_assert_int_eq(batch_row(it.batch).state, BATCH_LEASED);
+    heartbeat_from(&holder, it.batch, 1);
+    turn();
+    ck_assert_uint_eq(take(MSG_HEARTBEAT_OK).heartbeat_ok.stop_n, 0);
+    msg = failure_msg(it.batch, 1, 60000);
+    hear(0, holder.id, &msg, NULL);
+    is_recorded(it.batch, 1);
+    ck_assert_int_eq(batch_row(it.batch).state, BATCH_RETRYING);
+}
+END_TEST
+
 START_TEST(test_p20_not_accepted_in_time_is_lost_and_no_failure)
 {
     msg_dispatch_t it = dispatch_one("noop", 5);
@@ -360,6 +398,7 @@ int main(void)
         test_p19_refused_and_handed_back_give_the_start_back,
         test_p19_give_back_of_another_attempt_is_ignored,
         test_p19_give_back_of_a_batch_that_is_not_leased_is_ignored,
+        test_p22_another_worker_cannot_end_a_lease,
         test_p20_not_accepted_in_time_is_lost_and_no_failure,
         test_p20_accepted_starts_the_run_lease,
         test_p20_a_batch_lost_max_starts_times_is_dead,

@@ -36,6 +36,16 @@ class Keys(unittest.TestCase):
             fleet["w2"].start()
             wait_until(lambda: fleet.get("/health").json["workers"] == 2, 20, "w2 is back")
 
+    def test_a_killed_worker_is_told_of_with_its_key(self):
+        """GONE (P34) of what is left of a worker is believed only from its own key."""
+        with Fleet(workers=2, heartbeat_ms=200, keys=True) as fleet:
+            job = fleet.submit("noop", list(range(2000)), {"sleep_ms": 3000}, batch_items=1000)
+            wait_until(lambda: fleet["w1"].descendants() and fleet.job(job)["status"] == "processing" and
+                       all(w["busy"] for w in fleet.get("/workers").json["workers"]), 10, "both work")
+            fleet["w1"].kill()
+            wait_until(lambda: "event=worker.gone worker=\"w1\"" in fleet["api"].text(), 10, "the api is told")
+            self.assertEqual(fleet.finished(job)["lost"], 1)
+
     def test_a_worker_that_came_before_its_key_gets_in_when_it_is_admitted(self):
         with Fleet(workers=1, heartbeat_ms=100, keys=True) as fleet:
             fleet.stint_keys("add", "worker", "late")
