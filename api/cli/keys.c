@@ -76,9 +76,8 @@ static int drop(cli_t *cli, const char *directory, const char *name)
 {
     buffer_t text = {0};
     err_t err = keys_remove(directory, name);
-    buffer_printf(&text,
-                  "\"%s\" is not admitted any more; brokers that watch %s cut it off.\n", name,
-                  directory);
+    buffer_printf(&text, "\"%s\" is not admitted any more; brokers that watch %s cut it off.\n",
+                  name, directory);
     return print(cli, err, &text, json_pack("{ss}", "removed", name));
 }
 
