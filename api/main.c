@@ -11,7 +11,7 @@ int main(int argc, char **argv)
 {
     config_t config;
     config_next_t next;
-    json_set_alloc_funcs(mem_alloc, free); /* or parameters would be left out without a word */
+    json_set_alloc_funcs(mem_alloc, free); /* or what finds no memory would pass for absent */
     err_t err = config_load(&config, &next, 'A', argc, argv);
     if (err) {
         fprintf(stderr, "stint-api: %s\n", err_text());

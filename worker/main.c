@@ -1,6 +1,9 @@
 /* stint-worker: reads the configuration, runs until SIGTERM and the end of what runs. */
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "common/buffer.h"
 #include "common/log.h"
 #include "worker/worker.h"
 
@@ -8,6 +11,7 @@ int main(int argc, char **argv)
 {
     config_t config;
     config_next_t next;
+    json_set_alloc_funcs(mem_alloc, free); /* or what finds no memory would pass for absent */
     err_t err = config_load(&config, &next, 'W', argc, argv);
     if (err) {
         fprintf(stderr, "stint-worker: %s\n", err_text());
