@@ -4,7 +4,6 @@ import ctypes
 import os
 import signal
 import subprocess
-import tempfile
 import unittest
 
 from fleet import Fleet, wait_until
@@ -27,7 +26,7 @@ def reason_not_to():
     made = run("ip", "netns", "add", name)
     if made.returncode:
         return "no network namespaces here: %s" % made.stdout.decode().strip()
-    pair = run("ip", "link", "add", "stA%d" % (os.getpid() % 100000), "netns", name, "type", "veth", "peer", "name", "stB")
+    pair = run("ip", "-n", name, "link", "add", "one-end", "type", "veth", "peer", "name", "other-end")
     run("ip", "netns", "del", name)
     return "no veth here: %s" % pair.stdout.decode().strip() if pair.returncode else None
 

@@ -3,6 +3,7 @@ sentence, and when the strangers are gone all is as before."""
 import os
 import resource
 import socket
+import struct
 import sys
 import time
 import unittest
@@ -31,6 +32,8 @@ class Crowd:
         self.lines = []
         for _ in range(n):
             line = socket.socket()
+            # Closed by a reset: thousands that linger in TIME_WAIT would be in the way of other tests.
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             line.setblocking(False)
             try:
                 line.connect(("127.0.0.1", port))
@@ -58,7 +61,7 @@ class Connections(unittest.TestCase):
         end = fleet.finished(job, seconds=seconds)
         self.assertEqual((300, 0), (end["items_done"], end["failures"]))
 
-    def not_spinning(self, process, seconds=3):
+    def not_spinning(self, process):
         """Less than half of a core: what libzmq or libmicrohttpd spin with is a whole one. Asked again for a while, because turning a
         crowd away is work too."""
         def calm():

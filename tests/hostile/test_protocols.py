@@ -99,20 +99,23 @@ class Protocols(unittest.TestCase):
                 return int(file.read().split()[1]) < before + 16384
         wait_until(memory_is_back, 20, "the memory is back")
 
-    def test_zeromq_at_the_http_port_is_told_by_both_sides(self):
-        """A worker and a scheduler whose --brokers names the port of the api."""
+    def test_a_worker_and_a_scheduler_that_speak_to_the_http_port_say_so(self):
         endpoint = "tcp://127.0.0.1:%d" % self.fleet.port
         worker = self.fleet.add_worker("w2")
         worker.arguments[worker.arguments.index("--brokers") + 1] = endpoint
+        scheduler = self.fleet._add("scheduler", "s2", "--brokers", endpoint)
         try:
-            worker.start()
-            wait_until(lambda: "event=worker.broker_unreached" in worker.text(), 20, "the worker says so")
-            self.assertIn("see --brokers", worker.text())
-            self.assertEqual(1, worker.text().count("event=worker.broker_unreached"))
-            self.assertEqual("w1", self.fleet.get("/workers").json["workers"][0]["name"])
+            for process, role in ((worker, "worker"), (scheduler, "scheduler")):
+                process.start()
+                event = "event=%s.broker_unreached" % role
+                wait_until(lambda: event in process.text(), 20, role + " says so")  # noqa: B023
+                self.assertIn("see --brokers", process.text())
+                self.assertEqual(1, process.text().count(event))
+            self.assertEqual(["w1"], [w["name"] for w in self.fleet.get("/workers").json["workers"]])
         finally:
-            worker.kill()
-            del self.fleet.processes["w2"]
+            for process in (worker, scheduler):
+                process.kill()
+            del self.fleet.processes["w2"], self.fleet.processes["s2"]
 
 
 if __name__ == "__main__":

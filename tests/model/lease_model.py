@@ -191,6 +191,9 @@ class Protocol:
             return s
         if kind == 'HELLO':
             return self.store_hello(s, *msg[1:])
+        if kind == 'GONE':
+            over = s.bound == msg[1:] or (self.mutant == 'gone_of_any_life' and s.bound and s.bound[0] == msg[1])
+            return self.freed(s) if over and s.st == 'leased' else s
         if kind == 'RESULT':
             ok = s.st not in TERMINAL or self.mutant == 'no_state_guard'
             if self.mutant == 'recorded_before_commit' and ok:
@@ -286,10 +289,13 @@ class Protocol:
                 yield (f'w{w} sends {me.out[0]} a{me.out[1]} again',
                        s._replace(net=send(s, me.out + (w, me.inc))), False)
             if me.inc < self.cfg.incs and me.tickets:
-                keeps = me.run if self.mutant == 'children_outlive_parent' else 0
+                keeps = me.run if self.mutant in ('children_outlive_parent', 'gone_before_the_end') else 0
                 workers = worker_changed(s, w, inc=me.inc + 1, queued=0, run=0, tickets=(), out=None)
                 n = s._replace(workers=workers, orphan=keeps)
-                n = n._replace(net=send(n, ('HELLO', w, me.inc + 1)))
+                if self.mutant != 'gone_before_the_end':  # (HELLO would show the same fault)
+                    n = n._replace(net=send(n, ('HELLO', w, me.inc + 1)))
+                if 'gone' in self.cfg.options:
+                    n = n._replace(net=send(n, ('GONE', w, me.inc)))
                 yield f'w{w} crashes and starts again', n, True
         if s.broker < self.cfg.brokers:
             yield 'broker restarts', s._replace(broker=s.broker + 1, seen=0, offers=()), True
@@ -399,6 +405,7 @@ CONFIGS = {
     'forgotten tickets': (Protocol, config(workers=1, amax=3, grants=2, options='forget')),
     'incarnations': (Protocol, config(workers=1, incs=2, options='handback')),
     'fenced incarnations': (Protocol, config(workers=1, incs=2, expiry='fenced', options='restart')),
+    'last words': (Protocol, config(workers=1, incs=2, expiry='fenced', options='restart gone')),
     'failures': (Protocol, config(workers=1, amax=3, starts=3, grants=2, options='failures')),
     'cancel and failures': (Protocol, config(options='failures cancel restart')),
     'liveness': (Protocol, config(workers=1, starts=1, grants=2, brokers=2, network='lossy',
@@ -441,6 +448,8 @@ MUTANTS = {
     'hello_unordered': ('fenced incarnations', 'alive', 'incarnations are ordered'),
     'queue_not_guarded': ('fenced incarnations', 'alive', 'a queued batch is under the guard too'),
     'children_outlive_parent': ('fenced incarnations', 'alive', 'children die with the parent'),
+    'gone_before_the_end': ('last words', 'alive', 'GONE is said when nothing of the worker runs any more'),
+    'gone_of_any_life': ('last words', 'alive', 'GONE names one incarnation'),
     'restart_frees_leases': ('fenced incarnations', 'alive', 'a restarted api re-arms leases'),
     'restart_frees_leases (ticks)': ('guard', 'alive', 'a restarted api re-arms leases in full'),
     'no_self_fencing': ('guard', 'alive', 'a worker that cannot renew kills its child'),
