@@ -245,7 +245,7 @@ int64_t worker_core_next_at(const worker_core_t *self, int64_t now_ms)
     }
     bool connected = worker_core_facts(self).brokers_live_n > 0;
     if (connected) {
-        sooner(&at, results_next_at(self->results));
+        sooner(&at, reports_next_at(self));
     }
     if (self->draining) {
         sooner(&at, self->drain_end_at);

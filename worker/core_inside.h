@@ -63,6 +63,7 @@ struct worker_core {
     rates_t rates;
     tickets_t *tickets;
     results_t *results;
+    int64_t outcomes_at; /* when outcomes were sent last */
     peer_t peers[WORKER_BROKERS_MAX];
     slot_t slots[WORKER_SLOTS_MAX];
     held_t *queue, **queue_end;
@@ -130,5 +131,6 @@ void runs_release(worker_core_t *self, int slot);
 void reports_partials(worker_core_t *self, const msg_partials_t *msg, blob_t *body);
 /* Ask for pages again, send outcomes that are due. */
 void reports_turn(worker_core_t *self, int64_t now_ms);
+int64_t reports_next_at(const worker_core_t *self);
 
 #endif

@@ -176,8 +176,20 @@ static void send_outcomes(worker_core_t *self, int64_t now_ms)
     }
 }
 
+/* While more batches wait here the outcomes of a millisecond go together: a message that goes alone
+ * wakes a thread or two in each process on its way. */
+int64_t reports_next_at(const worker_core_t *self)
+{
+    int64_t due = results_next_at(self->results);
+    int64_t together = self->waiting_n > 0 ? self->outcomes_at + 1 : INT64_MIN;
+    return due > together ? due : together;
+}
+
 void reports_turn(worker_core_t *self, int64_t now_ms)
 {
     ask_for_pages(self, now_ms);
-    send_outcomes(self, now_ms);
+    if (now_ms >= reports_next_at(self)) {
+        send_outcomes(self, now_ms);
+        self->outcomes_at = now_ms;
+    }
 }

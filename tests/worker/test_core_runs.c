@@ -136,6 +136,39 @@ START_TEST(test_lookahead_starts_in_order_as_children_end)
 }
 END_TEST
 
+START_TEST(test_outcomes_of_a_millisecond_go_together_while_batches_wait)
+{
+    worker_options_t it = options();
+    open_worker(&it);
+    dispatch(1, FREE);
+    turn();
+    child_ends(0, 100);
+    turn();
+    pass(1, 1);
+    int before = count(MSG_RESULT);
+    uint64_t ids[64];
+    ck_assert_int_ge(granted(0, FREE, ids), 4);
+    for (int i = 0; i < 4; i++) {
+        dispatch_on(ids[i], (uint64_t)(10 + i), 1, FREE);
+    }
+    turn();
+    child_ends(0, 100);
+    turn();
+    ck_assert_int_eq(count(MSG_RESULT) - before, 1); /* the first of a millisecond goes at once */
+    child_ends(0, 100);
+    turn();
+    ck_assert_int_eq(count(MSG_RESULT) - before, 1);
+    ck_assert_int_eq((int)(worker_core_next_at(core, now) - now), 1);
+    child_ends(0, 100);
+    turn(); /* nothing waits any more */
+    ck_assert_int_eq(count(MSG_RESULT) - before, 3);
+    child_ends(0, 100);
+    turn();
+    ck_assert_int_eq(count(MSG_RESULT) - before, 4);
+    close_worker();
+}
+END_TEST
+
 START_TEST(test_a_child_that_cannot_start_or_a_log_that_fails_hands_back_and_spends_the_token)
 {
     no_lookahead(1);
@@ -545,6 +578,7 @@ int main(void)
     tests[n++] = test_p18_a_dispatch_is_accepted_and_started;
     tests[n++] = test_p18_what_waits_100_ms_too_long_is_handed_back;
     tests[n++] = test_lookahead_starts_in_order_as_children_end;
+    tests[n++] = test_outcomes_of_a_millisecond_go_together_while_batches_wait;
     tests[n++] = test_a_child_that_cannot_start_or_a_log_that_fails_hands_back_and_spends_the_token;
     tests[n++] = test_p22_failure_carries_class_and_backoff;
     tests[n++] = test_p23_outcomes_are_sent_again_until_recorded_or_discarded;
