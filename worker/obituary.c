@@ -27,6 +27,7 @@ void obituary_say(void *context)
     link_t *links[LINES_MAX] = {0};
     link_curve_t curve;
     bool has_key = *self->config->key;
+    bool said[LINES_MAX] = {0};
     int waiting = 0;
     if (has_key &&
         keys_load_peer(&curve, self->config->key, WIRE_ROLE_WORKER, self->config->name)) {
@@ -41,17 +42,15 @@ void obituary_say(void *context)
     while (waiting && clock_now_ms() < end) {
         poll(NULL, 0, TRY_MS);
         for (int i = 0; i < LINES_MAX; i++) {
-            frames_t frames = gone(self);
-            /* Refused until the connection stands. */
-            if (links[i] && link_send(links[i], NULL, &frames)) {
-                poll(NULL, 0, LAST_WORDS_MS);
-                link_destroy(&links[i]);
-                waiting--;
-            } else if (!links[i]) {
-                frames_free(&frames);
+            if (!links[i] || said[i]) {
+                continue;
             }
+            frames_t frames = gone(self);
+            said[i] = link_send(links[i], NULL, &frames); /* refused until the connection stands */
+            waiting -= said[i];
         }
     }
+    poll(NULL, 0, LAST_WORDS_MS);
     for (int i = 0; i < LINES_MAX; i++) {
         link_destroy(&links[i]);
     }

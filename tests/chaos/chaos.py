@@ -486,7 +486,7 @@ def main():
     given = parser.parse_args()
     run_inside()
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1 << 31)
-    print("seed %d, %.0f s" % (seed, given.seconds), flush=True)
+    print("seed %d, %.0f s, lease %s" % (seed, given.seconds, LEASE), flush=True)
     run = Run(given.seconds, seed)
     run.open()
     try:

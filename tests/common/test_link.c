@@ -2,6 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "common/endpoint.h"
@@ -95,6 +99,82 @@ START_TEST(test_profile_is_the_one_of_the_protocol)
         ck_assert_uint_eq(n, 0);
     }
     ck_assert_int_eq(option(dealer, ZMQ_IMMEDIATE), 1);
+    char domain[16];
+    size_t n = sizeof domain;
+    ck_assert_int_eq(zmq_getsockopt(link_socket(router), ZMQ_ZAP_DOMAIN, domain, &n), 0);
+    ck_assert_str_eq(domain, "stint");
+}
+END_TEST
+
+static void hear_connections(link_t *link, uint64_t taken_n, uint64_t introduced_n)
+{
+    int64_t limit = clock_now_ms() + PATIENCE_MS;
+    for (;;) {
+        int fd;
+        bool opened;
+        while (link_connection_news(link, &fd, &opened)) {
+            ck_assert_int_gt(fd, 0);
+        }
+        link_arrivals_t arrivals = link_arrivals(link);
+        if (arrivals.taken_n == taken_n && arrivals.introduced_n == introduced_n) {
+            return;
+        }
+        ck_assert_int_lt(clock_now_ms(), limit);
+        poll(NULL, 0, 2);
+    }
+}
+
+START_TEST(test_arrivals_tell_peers_from_strangers)
+{
+    link_t *own = NULL, *friend = NULL;
+    ck_assert_int_eq(link_bind(&own, "tcp://127.0.0.1:*"), ERR_OK);
+    ck_assert_ptr_nonnull(link_watch_connections(own));
+    ck_assert_int_eq(link_connect(&friend, link_endpoint(own)), ERR_OK);
+    hear_connections(own, 1, 1);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port =
+                                      htons((uint16_t)atoi(strrchr(link_endpoint(own), ':') + 1))};
+    int stranger = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(stranger, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(send(stranger, "GET / HTTP/1.1\r\n\r\n", 18, 0), 18);
+    char byte;
+    while (recv(stranger, &byte, 1, 0) > 0) {
+        /* until it is cut off */
+    }
+    close(stranger);
+    hear_connections(own, 2, 1);
+    link_destroy(&friend);
+    link_destroy(&own);
+}
+END_TEST
+
+START_TEST(test_a_link_moves_and_stops_and_listens_again)
+{
+    link_t *own = NULL, *other = NULL;
+    char first[64], second[64];
+    ck_assert_int_eq(link_bind(&own, "tcp://127.0.0.1:*"), ERR_OK);
+    snprintf(first, sizeof first, "%s", link_endpoint(own));
+    ck_assert_int_eq(link_move(own, "tcp://127.0.0.1:*"), ERR_OK);
+    snprintf(second, sizeof second, "%s", link_endpoint(own));
+    ck_assert_str_ne(first, second);
+    ck_assert_int_eq(link_move(own, link_endpoint(router)), ERR_BUSY);
+    int64_t limit = clock_now_ms() + PATIENCE_MS;
+    while (link_move(own, second) != ERR_OK) {
+        ck_assert_int_lt(clock_now_ms(), limit); /* its old place is closed in the background */
+    }
+    link_listen_stop(own);
+    link_listen_stop(own);
+    while (link_bind(&other, second) != ERR_OK) {
+        ck_assert_int_lt(clock_now_ms(), limit);
+    }
+    ck_assert_int_eq(link_listen(own), ERR_BUSY);
+    link_destroy(&other);
+    while (link_listen(own) != ERR_OK) {
+        ck_assert_int_lt(clock_now_ms(), limit);
+    }
+    ck_assert_str_eq(link_endpoint(own), second);
+    link_destroy(&own);
 }
 END_TEST
 
@@ -369,6 +449,8 @@ int main(void)
     TCase *tests = tcase_create("link");
     tcase_set_timeout(tests, 30);
     tcase_add_checked_fixture(tests, start, end);
+    tcase_add_test(tests, test_arrivals_tell_peers_from_strangers);
+    tcase_add_test(tests, test_a_link_moves_and_stops_and_listens_again);
     tcase_add_test(tests, test_profile_is_the_one_of_the_protocol);
     tcase_add_test(tests, test_three_frames_travel_both_ways);
     tcase_add_test(tests, test_large_body_is_shared_and_not_copied);
