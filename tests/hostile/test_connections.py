@@ -86,7 +86,8 @@ class Connections(unittest.TestCase):
             self.assertEqual(pids, {name: process.pid for name, process in fleet.processes.items()})
             self.assertFalse(any(process.ended() for process in fleet.processes.values()))
             self.assertEqual(0, fleet["b1"].text().count("no_descriptors"), "a limit of thousands is enough for those")
-            self.assertIn("all places are taken", fleet["api"].text())
+            if many > 1024:                         # max_connections
+                self.assertIn("all places are taken", fleet["api"].text())
             wait_until(lambda: descriptors(fleet["b1"].pid) < 100, 20, "the broker has let go of them")
             wait_until(lambda: descriptors(fleet["api"].pid) < 100, 20, "the api has let go of them")
 
