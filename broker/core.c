@@ -1,4 +1,4 @@
-#include "broker/core.h"
+#include "broker/core_inside.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,24 +11,7 @@ enum {
     RETRY_MS = 10,       /* until what a full store did not take is offered again */
 };
 
-struct broker_core {
-    broker_options_t options;
-    broker_effects_t effects;
-    broker_counters_t counters;
-    roster_t *roster;
-    dispatch_t *dispatch;
-    wire_arena_t *arena;
-    peer_t *store;         /* the api that said HELLO last (P3) */
-    uint64_t capacity_seq; /* of the newest CAPACITY */
-    bool capacity_due;
-    uint8_t numbered[WIRE_PEER_N]; /* the api whose DISPATCHes `number` counts */
-    uint64_t number;               /* of its newest one */
-    int64_t turned_at;             /* the last turn */
-    int64_t wake_at;               /* what next_at said after the last turn; 0 = never */
-    int64_t asleep_ms;             /* time this process did not run: no peer is silent for that */
-};
-
-static str_t own(const broker_core_t *self)
+str_t broker_own(const broker_core_t *self)
 {
     return str_bytes(self->options.incarnation, WIRE_PEER_N);
 }
@@ -77,7 +60,7 @@ static bool send_frames(broker_core_t *self, const peer_t *to, frames_t *frames)
     return sent;
 }
 
-static bool send_msg(broker_core_t *self, const peer_t *to, const msg_t *msg)
+bool broker_send(broker_core_t *self, const peer_t *to, const msg_t *msg)
 {
     frames_t frames = frames_of(msg, NULL);
     return send_frames(self, to, &frames);
@@ -87,10 +70,10 @@ static bool send_msg(broker_core_t *self, const peer_t *to, const msg_t *msg)
 static void answer(broker_core_t *self, broker_side_t side, const link_id_t *to, const msg_t *msg)
 {
     peer_t stranger = {.side = side, .link = *to};
-    send_msg(self, &stranger, msg);
+    broker_send(self, &stranger, msg);
 }
 
-static void note(broker_core_t *self, const char *what, const peer_t *peer)
+void broker_note(broker_core_t *self, const char *what, const peer_t *peer)
 {
     if (self->effects.note) {
         self->effects.note(self->effects.context, what, peer);
@@ -98,21 +81,21 @@ static void note(broker_core_t *self, const char *what, const peer_t *peer)
 }
 
 /* The clock that stands still while this process does. */
-static int64_t awake_ms(const broker_core_t *self, int64_t now_ms)
+int64_t broker_awake_ms(const broker_core_t *self, int64_t now_ms)
 {
     return now_ms - self->asleep_ms;
 }
 
-static void forget(broker_core_t *self, peer_t *peer, const char *why, int64_t now_ms)
+void broker_forget(broker_core_t *self, peer_t *peer, const char *why, int64_t now_ms)
 {
-    note(self, why, peer);
+    broker_note(self, why, peer);
     if (self->store == peer) {
         self->store = NULL;
     }
-    roster_forget(self->roster, peer, awake_ms(self, now_ms));
+    roster_forget(self->roster, peer, broker_awake_ms(self, now_ms));
 }
 
-static bool pass_to_store(broker_core_t *self, const peer_t *from, frames_t *frames)
+bool broker_pass_to_store(broker_core_t *self, const peer_t *from, frames_t *frames)
 {
     if (!self->store) {
         self->counters.no_store++;
@@ -124,10 +107,10 @@ static bool pass_to_store(broker_core_t *self, const peer_t *from, frames_t *fra
     return send_frames(self, self->store, frames);
 }
 
-static bool tell_store(broker_core_t *self, peer_t *worker)
+bool broker_tell_store(broker_core_t *self, peer_t *worker)
 {
     frames_t hello = {.head = blob_ref(worker->hello)};
-    bool sent = pass_to_store(self, worker, &hello);
+    bool sent = broker_pass_to_store(self, worker, &hello);
     if (sent) {
         roster_told(self->roster, worker);
     }
@@ -139,137 +122,16 @@ static void send_capacity(broker_core_t *self)
     msg_t msg = {.type = MSG_CAPACITY};
     msg.capacity_is.seq = ++self->capacity_seq;
     bool counted = memcmp(self->numbered, self->store->incarnation, WIRE_PEER_N) == 0;
-    msg.capacity_is.broker = own(self);
+    msg.capacity_is.broker = broker_own(self);
     msg.capacity_is.dispatches_seen = counted ? self->number : 0;
     msg.capacity_is.groups_n = dispatch_capacity(self->dispatch, &msg.capacity_is.groups);
-    self->capacity_due = !send_msg(self, self->store, &msg);
-}
-
-/* -- HELLO
- * --------------------------------------------------------------------------------------------- */
-
-static bool is_name(str_t name, uint32_t shortest)
-{
-    for (uint32_t i = 0; i < name.n; i++) {
-        if (name.p[i] < ' ' || name.p[i] > '~' || name.p[i] == ',') {
-            return false;
-        }
-    }
-    return name.n >= shortest && name.n <= ROSTER_NAME_MAX;
-}
-
-static bool is_hello(const msg_hello_t *hello, broker_side_t side)
-{
-    bool worker = hello->role == WIRE_ROLE_WORKER, api = hello->role == WIRE_ROLE_API;
-    if ((!worker && !api && hello->role != WIRE_ROLE_SCHEDULER) ||
-        worker != (side == BROKER_BACKEND) || hello->incarnation.n != WIRE_PEER_N ||
-        (api && hello->store_id.n != WIRE_PEER_N) || !is_name(hello->name, api ? 0 : 1) ||
-        hello->tasks_n > DISPATCH_TASKS_MAX) {
-        return false;
-    }
-    for (uint32_t i = 0; i < hello->tasks_n; i++) {
-        if (!is_name(hello->tasks[i].name, 1)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The peer this HELLO is about, in no table but that of incarnations; NULL if it cannot be
- * admitted. */
-static peer_t *make_room(broker_core_t *self, const msg_hello_t *hello, broker_side_t side,
-                         const link_id_t *from, int64_t now_ms)
-{
-    const uint8_t *incarnation = (const uint8_t *)hello->incarnation.p;
-    char name[ROSTER_NAME_MAX + 1];
-    str_copy(name, sizeof name, hello->name);
-    peer_t *same = roster_by_incarnation(self->roster, incarnation);
-    if (same && (same->role != hello->role || strcmp(same->link.key, from->key) != 0)) {
-        return NULL; /* an incarnation is one process, with one key */
-    }
-    peer_t *here = roster_by_link(self->roster, side, from);
-    if (here && here != same) {
-        forget(self, here, "replaced", now_ms);
-    }
-    peer_t *older = hello->role == WIRE_ROLE_WORKER ? roster_by_name(self->roster, name) : NULL;
-    if (older && older != same) {
-        forget(self, older, "replaced", now_ms); /* P11: it and its children are dead */
-    }
-    same = roster_by_incarnation(self->roster, incarnation);
-    if (same && same->known) {
-        if (self->store == same) {
-            self->store = NULL;
-        }
-        if (!link_id_equal(&same->link, from)) {
-            note(self, "moved", same);
-        }
-        roster_forget(self->roster, same, awake_ms(self, now_ms));
-        same = roster_by_incarnation(self->roster, incarnation);
-    }
-    peer_t *peer = same ? same : roster_add(self->roster, incarnation);
-    if (peer) {
-        peer->side = side;
-        peer->link = *from;
-        peer->role = hello->role;
-        memcpy(peer->name, name, sizeof name);
-    }
-    return peer;
-}
-
-static bool is_admitted(const broker_core_t *self, const msg_hello_t *hello, const link_id_t *from)
-{
-    char name[ROSTER_NAME_MAX + 1];
-    str_copy(name, sizeof name, hello->name);
-    return !self->effects.admit ||
-           self->effects.admit(self->effects.context, from, hello->role, name);
-}
-
-static void receive_hello(broker_core_t *self, broker_side_t side, const link_id_t *from,
-                          const frames_t *frames, int64_t now_ms)
-{
-    msg_t msg;
-    err_t err = wire_decode(self->arena, blob_data(frames->head), blob_n(frames->head), &msg);
-    const msg_hello_t *hello = &msg.hello;
-    const peer_t *before = roster_by_link(self->roster, side, from);
-    bool known = before && before->known;
-    bool again = !err && before && hello->incarnation.n == WIRE_PEER_N &&
-                 memcmp(before->incarnation, hello->incarnation.p, WIRE_PEER_N) == 0;
-    peer_t *peer = !err && is_hello(hello, side) && is_admitted(self, hello, from)
-                       ? make_room(self, hello, side, from, now_ms)
-                       : NULL;
-    if (!peer) {
-        self->counters.hello_refused++;
-        return;
-    }
-    if (peer->role == WIRE_ROLE_WORKER) {
-        if (!peer->tickets) {
-            peer->tickets = dispatch_worker_new(self->dispatch, peer);
-        }
-        dispatch_worker_hello(peer->tickets, hello->slots, hello->tasks, hello->tasks_n, !again);
-        blob_unref(&peer->hello);
-        peer->hello = blob_ref(frames->head);
-    }
-    roster_admit(self->roster, peer, awake_ms(self, now_ms));
-    if (!again || !known) { /* one that repeats its HELLO has not joined again */
-        note(self, "joined", peer);
-    }
-    msg_t ok = {.type = MSG_HELLO_OK};
-    ok.hello_ok.incarnation = own(self);
-    ok.hello_ok.heartbeat_ms = self->options.heartbeat_ms;
-    send_msg(self, peer, &ok);
-    if (peer->role == WIRE_ROLE_WORKER && self->store) {
-        tell_store(self, peer);
-    } else if (peer->role == WIRE_ROLE_API) {
-        self->store = peer;
-        roster_new_store(self->roster);
-        self->capacity_due = true;
-    }
+    self->capacity_due = !broker_send(self, self->store, &msg);
 }
 
 /* -- messages of peers
  * --------------------------------------------------------------------------------- */
 
-static bool decode(broker_core_t *self, const frames_t *frames, msg_t *out)
+bool broker_decode(broker_core_t *self, const frames_t *frames, msg_t *out)
 {
     if (wire_decode(self->arena, blob_data(frames->head), blob_n(frames->head), out)) {
         self->counters.garbage++;
@@ -289,7 +151,7 @@ static void reconnect(broker_core_t *self, broker_side_t side, const link_id_t *
 static void receive_ping(broker_core_t *self, peer_t *peer, const frames_t *frames, int64_t now_ms)
 {
     msg_t msg;
-    if (!decode(self, frames, &msg)) {
+    if (!broker_decode(self, frames, &msg)) {
         return;
     }
     if (peer->role == WIRE_ROLE_API && !self->store) {
@@ -298,9 +160,9 @@ static void receive_ping(broker_core_t *self, peer_t *peer, const frames_t *fram
         reconnect(self, peer->side, &peer->link, "there is no store");
         return;
     }
-    roster_heard(peer, awake_ms(self, now_ms));
-    msg_t pong = {.type = MSG_PONG, .pong = {.seq = msg.ping.seq, .broker = own(self)}};
-    send_msg(self, peer, &pong);
+    roster_heard(peer, broker_awake_ms(self, now_ms));
+    msg_t pong = {.type = MSG_PONG, .pong = {.seq = msg.ping.seq, .broker = broker_own(self)}};
+    broker_send(self, peer, &pong);
     if (self->store == peer) {
         self->capacity_due = true;
     }
@@ -310,11 +172,12 @@ static void receive_tickets(broker_core_t *self, peer_t *peer, const frames_t *f
                             int64_t now_ms)
 {
     msg_t msg;
-    if (decode(self, frames, &msg)) {
-        roster_heard(peer, awake_ms(self, now_ms));
+    if (broker_decode(self, frames, &msg)) {
+        roster_heard(peer, broker_awake_ms(self, now_ms));
         dispatch_worker_tickets(peer->tickets, &msg.tickets, now_ms);
-        msg_t pong = {.type = MSG_PONG, .pong = {.seq = msg.tickets.seq, .broker = own(self)}};
-        send_msg(self, peer, &pong);
+        msg_t pong = {.type = MSG_PONG,
+                      .pong = {.seq = msg.tickets.seq, .broker = broker_own(self)}};
+        broker_send(self, peer, &pong);
     }
 }
 
@@ -339,7 +202,7 @@ static bool send_to_worker(broker_core_t *self, peer_t *worker, uint64_t ticket,
  * ticket, and must not be answered either: UNDELIVERABLE would be a lie about the first copy. */
 static bool is_new(broker_core_t *self, const peer_t *api, const msg_dispatch_t *dispatch)
 {
-    if (!str_equal(dispatch->broker, own(self))) {
+    if (!str_equal(dispatch->broker, broker_own(self))) {
         return false;
     }
     if (memcmp(self->numbered, api->incarnation, WIRE_PEER_N) != 0) {
@@ -356,7 +219,7 @@ static bool is_new(broker_core_t *self, const peer_t *api, const msg_dispatch_t 
 static void receive_dispatch(broker_core_t *self, peer_t *api, frames_t *frames, int64_t now_ms)
 {
     msg_t msg;
-    if (!decode(self, frames, &msg)) {
+    if (!broker_decode(self, frames, &msg)) {
         return;
     }
     const msg_dispatch_t *dispatch = &msg.dispatch;
@@ -382,9 +245,9 @@ static void receive_dispatch(broker_core_t *self, peer_t *api, frames_t *frames,
     refusal.undeliverable.batch = dispatch->batch;
     refusal.undeliverable.attempt = dispatch->attempt;
     refusal.undeliverable.seq = self->capacity_seq;
-    refusal.undeliverable.broker = own(self);
+    refusal.undeliverable.broker = broker_own(self);
     self->counters.undeliverable++;
-    send_msg(self, api, &refusal);
+    broker_send(self, api, &refusal);
     /* The store waits for a newer CAPACITY now: give it one in this turn. */
     self->capacity_due = true;
 }
@@ -402,44 +265,6 @@ static void pass_to_peer(broker_core_t *self, frames_t *frames)
     send_frames(self, peer, frames);
 }
 
-static void receive_bye(broker_core_t *self, peer_t *peer, frames_t *frames, int64_t now_ms)
-{
-    if (peer->role == WIRE_ROLE_WORKER) {
-        pass_to_store(self, peer, frames);
-    }
-    forget(self, peer, "left", now_ms);
-}
-
-/* P34: from a connection of its own, that need not be known. The dead worker need not be either: it
- * may have been silent before. */
-static void receive_gone(broker_core_t *self, broker_side_t side, const link_id_t *from,
-                         frames_t *frames, int64_t now_ms)
-{
-    msg_t msg;
-    if (!decode(self, frames, &msg)) {
-        return;
-    }
-    if (side != BROKER_BACKEND || msg.gone.incarnation.n != WIRE_PEER_N) {
-        self->counters.ignored++;
-        return;
-    }
-    const uint8_t *incarnation = (const uint8_t *)msg.gone.incarnation.p;
-    peer_t *peer = roster_by_incarnation(self->roster, incarnation);
-    /* With keys only who has the dead one's may say it: of one that is not known nobody can tell.
-     */
-    bool foreign = self->effects.admit && (!peer || strcmp(peer->link.key, from->key) != 0);
-    if (foreign || (peer && peer->role != WIRE_ROLE_WORKER)) {
-        self->counters.ignored++;
-        return;
-    }
-    peer_t dead = {0};
-    memcpy(dead.incarnation, incarnation, WIRE_PEER_N);
-    pass_to_store(self, &dead, frames);
-    if (peer && peer->known) {
-        forget(self, peer, "dead", now_ms);
-    }
-}
-
 /* -- who may send what
  * --------------------------------------------------------------------------------- */
 
@@ -451,19 +276,19 @@ static void receive_from_worker(broker_core_t *self, peer_t *peer, msg_type_t ty
         receive_tickets(self, peer, frames, now_ms);
         break;
     case MSG_BYE:
-        receive_bye(self, peer, frames, now_ms);
+        broker_receive_bye(self, peer, frames, now_ms);
         break;
     case MSG_RESULT:
     case MSG_FAILURE:
     case MSG_REFUSED:
     case MSG_HANDED_BACK:
         dispatch_worker_ended(peer->tickets);
-        pass_to_store(self, peer, frames);
+        broker_pass_to_store(self, peer, frames);
         break;
     case MSG_ACCEPTED:
     case MSG_HEARTBEAT:
     case MSG_PARTIALS_GET:
-        pass_to_store(self, peer, frames);
+        broker_pass_to_store(self, peer, frames);
         break;
     default:
         self->counters.ignored++;
@@ -478,11 +303,11 @@ static void receive_from_scheduler(broker_core_t *self, peer_t *peer, msg_type_t
         receive_ping(self, peer, frames, now_ms);
         break;
     case MSG_BYE:
-        receive_bye(self, peer, frames, now_ms);
+        broker_receive_bye(self, peer, frames, now_ms);
         break;
     case MSG_SCHEDULES_GET:
     case MSG_TICK:
-        pass_to_store(self, peer, frames);
+        broker_pass_to_store(self, peer, frames);
         break;
     default:
         self->counters.ignored++;
@@ -497,7 +322,7 @@ static void receive_from_api(broker_core_t *self, peer_t *peer, msg_type_t type,
         receive_ping(self, peer, frames, now_ms);
         break;
     case MSG_BYE:
-        receive_bye(self, peer, frames, now_ms);
+        broker_receive_bye(self, peer, frames, now_ms);
         break;
     case MSG_DISPATCH:
         receive_dispatch(self, peer, frames, now_ms);
@@ -529,7 +354,7 @@ static void receive_foreign(broker_core_t *self, broker_side_t side, const link_
     answer(self, side, from, &msg);
     peer_t *peer = roster_by_link(self->roster, side, from);
     if (peer) {
-        forget(self, peer, "unsupported", now_ms);
+        broker_forget(self, peer, "unsupported", now_ms);
     }
 }
 
@@ -543,9 +368,9 @@ void broker_core_receive(broker_core_t *self, broker_side_t side, const link_id_
     if (err) {
         receive_foreign(self, side, from, err, now_ms);
     } else if (type == MSG_HELLO) {
-        receive_hello(self, side, from, frames, now_ms);
+        broker_receive_hello(self, side, from, frames, now_ms);
     } else if (type == MSG_GONE) {
-        receive_gone(self, side, from, frames, now_ms);
+        broker_receive_gone(self, side, from, frames, now_ms);
     } else if (!peer) {
         /* Not to what is itself an answer: two that do not know each other would talk for ever. */
         if (type == MSG_RECONNECT || type == MSG_UNSUPPORTED || type == MSG_HELLO_OK ||
@@ -567,20 +392,6 @@ void broker_core_receive(broker_core_t *self, broker_side_t side, const link_id_
 /* -- the turn
  * ------------------------------------------------------------------------------------------ */
 
-static bool is_cut(void *context, const peer_t *peer)
-{
-    const broker_core_t *self = context;
-    return !self->effects.admit(self->effects.context, &peer->link, peer->role, peer->name);
-}
-
-void broker_core_review(broker_core_t *self, int64_t now_ms)
-{
-    peer_t *peer;
-    while (self->effects.admit && (peer = roster_find(self->roster, is_cut, self))) {
-        forget(self, peer, "cut", now_ms);
-    }
-}
-
 void broker_core_turn(broker_core_t *self, int64_t now_ms)
 {
     if (self->wake_at && now_ms - self->wake_at > self->options.heartbeat_ms) {
@@ -588,13 +399,13 @@ void broker_core_turn(broker_core_t *self, int64_t now_ms)
         self->asleep_ms += now_ms - self->turned_at;
     }
     peer_t *peer;
-    while ((peer = roster_silent(self->roster, awake_ms(self, now_ms)))) {
-        forget(self, peer, "silent", now_ms);
+    while ((peer = roster_silent(self->roster, broker_awake_ms(self, now_ms)))) {
+        broker_forget(self, peer, "silent", now_ms);
     }
     dispatch_expire(self->dispatch, now_ms);
     for (int i = 0; self->store && i < HELLOS_A_TURN; i++) {
         peer = roster_untold(self->roster);
-        if (!peer || !tell_store(self, peer)) {
+        if (!peer || !broker_tell_store(self, peer)) {
             break;
         }
     }
