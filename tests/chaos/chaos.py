@@ -109,6 +109,9 @@ class Client(threading.Thread):
         try:
             answer = self.run_.fleet.submit_answer("journal", list(range(base, base + n)), params, batch_items=100)
             if answer.status == 202:
+                if self.run_.kill_at_ack.is_set():  # the answer is here: from now on nothing may undo it
+                    self.run_.kill_at_ack.clear()
+                    self.run_.kill("api")
                 job = int(answer.json["job_id"])
                 add("ack", key=self.key, job=job)
                 self.active.append(job)
@@ -172,7 +175,7 @@ class Run:
         self.events, self.over = Events(), threading.Event()
         self.violations, self.kills, self.recoveries, self.lock = [], [], [], threading.Lock()
         self.faults_n, self.heals, self.watchers, self.until = {}, [], [], {}
-        self.inside = bool(os.environ.get(INSIDE))
+        self.inside, self.kill_at_ack = bool(os.environ.get(INSIDE)), threading.Event()
 
     def wrong(self, text):
         with self.lock:
@@ -274,6 +277,10 @@ class Run:
         self.recoveries.append((role, took, undisturbed))
         event["until"] = self.until["kill" + name] = at + took
 
+    def at_ack(self):
+        self.kill_at_ack.set()
+        return "kill api at the next acknowledgement"
+
     def gone(self):
         return self.kill(self.rule.choice(self.names("w")), hold=self.rule.uniform(3, 8))
 
@@ -372,8 +379,8 @@ class Run:
         return "a task that does " + task
 
     def begin(self):
-        kinds = [(self.kill, 8), (self.gone, 3), (self.stop, 3), (self.restart, 2), (self.child, 2), (self.partition, 3), (self.full, 1),
-                 (self.clock, 3), (self.garbage, 2), (self.bad_task, 2)]
+        kinds = [(self.kill, 8), (self.gone, 3), (self.at_ack, 2), (self.stop, 3), (self.restart, 2), (self.child, 2),
+                 (self.partition, 3), (self.full, 1), (self.clock, 3), (self.garbage, 2), (self.bad_task, 2)]
         call = self.rule.choices([k for k, _ in kinds], [w for _, w in kinds])[0]
         if call in (self.kill, self.gone) and self.rule.random() < 0.7:
             self.wait(lambda: self.quiet(), 30)         # most kills are alone, so that what they cost can be told
