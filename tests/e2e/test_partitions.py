@@ -101,14 +101,15 @@ class InNamespace:
 class Partitions(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        reason = reason_not_to()
-        if reason:
-            raise unittest.SkipTest(reason)
-        cls.machines = Machines(2)
-        cls.addClassCleanup(cls.machines.close)
+        cls.reason = reason_not_to()
+        if not cls.reason:
+            cls.machines = Machines(2)
+            cls.addClassCleanup(cls.machines.close)
 
     def setUp(self):
         """Two brokers, an api and a scheduler in the hub; a worker in each of the two others; all of it in one process tree."""
+        if self.reason:
+            self.skipTest(self.reason)
         m = self.machines
         with InNamespace(m.hub):
             self.fleet = Fleet(brokers=2, workers=2, schedulers=1, start=False, heartbeat_ms=HEARTBEAT_MS,
