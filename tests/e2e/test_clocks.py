@@ -16,7 +16,7 @@ class WallClocks(unittest.TestCase):
         with Fleet(workers=2, schedulers=1, start=False, extra={"api": ["--lease", "8s"]}) as fleet:
             clocks = Clocks(fleet)
             fleet.start()
-            job = fleet.submit("noop", list(range(600)), {"sleep_ms": 3000}, batch_items=100)
+            job = fleet.submit("noop", list(range(600)), {"sleep_ms": 2000}, batch_items=100)
             busy = lambda: sum(w["busy"] for w in fleet.get("/workers").json["workers"])  # noqa: E731
             for names, ms in ((["api"], AHEAD), (["w1"], AHEAD), (["api"], BACK), (["w1", "w2"], BACK),
                               (["api", "w1", "w2", "b1", "s1"], AHEAD), (["api", "w1", "w2", "b1", "s1"], BACK)):
