@@ -14,7 +14,7 @@ V ?=
 Q := $(if $(V),,@)
 
 # One list of Debian 12 packages: `make deps` installs it, CI and the Dockerfile use it too.
-DEPS := gcc libc6-dev make pkg-config ca-certificates curl gzip python3 python3-yaml check clang-format cppcheck \
+DEPS := gcc libc6-dev make pkg-config ca-certificates curl gzip python3 python3-yaml zstd check clang-format cppcheck \
         libzmq3-dev libczmq-dev libsqlite3-dev libmsgpack-dev libcurl4-openssl-dev libmicrohttpd-dev \
         libzstd-dev libjansson-dev libyajl-dev zlib1g-dev libasan8 libubsan1 sqlite3 docker-compose tzdata \
         iproute2 iptables
@@ -69,7 +69,8 @@ TESTS_C := $(wildcard tests/common/test_*.c tests/migrate/test_*.c tests/broker/
 TEST_BINS := $(TESTS_C:tests/%.c=$(BUILD)/tests/%)
 TEST_HELPERS := $(wildcard tests/support/*.c tests/sim/sim_*.c)
 FUZZ_TARGETS := $(patsubst tests/fuzz/target_%.c,%,$(wildcard tests/fuzz/target_*.c))
-BENCHES := $(wildcard tests/bench/bench_*.c)
+BENCH ?= *
+BENCHES := $(wildcard tests/bench/bench_$(BENCH).c)
 BENCH_BINS := $(BENCHES:tests/bench/%.c=$(BUILD)/bench/%)
 TOOLS := $(wildcard tests/tools/*.c)
 TOOL_BINS := $(TOOLS:tests/tools/%.c=$(BUILD)/tools/%)
@@ -166,10 +167,10 @@ chaos: deps ## a real fleet under random faults, judged from outside (SECONDS=60
 	@$(MAKE) --no-print-directory -j2 all
 	@$(PYTHON) tests/chaos/chaos.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
-bench: ## figures, each with its reference in the same run
+bench: ## figures, each with its reference in the same run (BENCH=noop: only that one of tests/bench)
 	@$(MAKE) --no-print-directory -j2 all $(BENCH_BINS) $(TOOL_BINS)
 	@for b in $(BENCH_BINS); do echo "== $$b"; $$b || exit 1; done
-	@for b in $(wildcard tests/bench/bench_*.py); do echo "== $$b"; $(PYTHON) $$b || exit 1; done
+	@for b in $(wildcard tests/bench/bench_$(BENCH).py); do echo "== $$b"; $(PYTHON) $$b || exit 1; done
 
 fuzz-deps: ## install what `make fuzz` needs besides
 	@$(MAKE) --no-print-directory deps DEPS='$(FUZZ_DEPS)'

@@ -5,7 +5,7 @@
 
 #include "common/log.h"
 
-enum { KEPT_MAX = 1024, KEPT_BYTES_MAX = 4 << 20 };
+enum { KEPT_MAX = 4096, KEPT_BYTES_MAX = 4 << 20 };
 
 typedef struct {
     uint64_t job;
@@ -219,7 +219,7 @@ static void drop_oldest(feeder_t *self)
 void feeder_job_keep(feeder_t *self, live_job_t *job, job_row_t *row, blob_t *input)
 {
     INVARIANT(!job->row && job->state == JOB_PENDING);
-    size_t bytes = strlen(row->params) + strlen(row->header) + blob_n(input);
+    size_t bytes = sizeof *row + strlen(row->params) + strlen(row->header) + blob_n(input);
     job->row = row;
     job->input = input ? blob_ref(input) : NULL;
     while (self->kept_n == KEPT_MAX ||

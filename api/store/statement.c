@@ -34,12 +34,12 @@ err_t sql_error(store_t *self, sqlite3 *db, const char *what)
         self->lost_code = code;
     }
     int extended = sqlite3_extended_errcode(db), why = sqlite3_system_errno(db);
-    if ((extended & 0xff) == SQLITE_IOERR || code == ERR_FULL) {
-        /* Which call on which file, says the number. */
+    const char *reason = why && (code == ERR_IO || code == ERR_FULL) ? strerror(why) : NULL;
+    if ((extended & 0xff) == SQLITE_IOERR) { /* which call on which file, says the number */
         return err_set(code, "%s: %s (SQLite code %d%s%s)", what, sqlite3_errmsg(db), extended,
-                       why ? ", " : "", why ? strerror(why) : "");
+                       reason ? ", " : "", reason ? reason : "");
     }
-    return err_set(code, "%s: %s", what, sqlite3_errmsg(db));
+    return err_set(code, reason ? "%s: %s (%s)" : "%s: %s", what, sqlite3_errmsg(db), reason);
 }
 
 err_t sql_execute(store_t *self, sqlite3 *db, const char *sql)
