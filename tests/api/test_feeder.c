@@ -48,6 +48,50 @@ static live_batch_t *cut(live_job_t *job, uint64_t id, int64_t deadline)
     return batch;
 }
 
+static void keep(live_job_t *job, size_t input_n)
+{
+    char *bytes = mem_zero(input_n);
+    job_row_t *row = mem_zero(sizeof *row);
+    *row = (job_row_t){.id = job->id, .params = mem_text("{}"), .header = mem_text("")};
+    blob_t *input = blob_new(bytes, input_n);
+    feeder_job_keep(feeder, job, row, input);
+    blob_unref(&input);
+    free(bytes);
+}
+
+/* The store has it all: what is kept for a quick dispatch is bounded, and what has started is not
+ * taken away. */
+START_TEST(test_what_is_kept_of_new_jobs_is_bounded_in_bytes_and_number)
+{
+    enum { LARGE = 1 << 20, MANY = 10000 };
+    open_it();
+    live_job_t *first = job_of(1, 0, 1), *started = job_of(2, 0, 1), *gone = job_of(3, 0, 1);
+    keep(first, LARGE);
+    keep(started, LARGE);
+    keep(gone, LARGE);
+    ck_assert_uint_eq(blob_n(first->input), LARGE);
+    started->state = JOB_PROCESSING;
+    feeder_job_remove(feeder, gone);
+    live_job_t *larger = job_of(4, 0, 1);
+    keep(larger, (size_t)3 * LARGE);
+    ck_assert_ptr_null(first->row);
+    ck_assert_ptr_null(first->input);
+    ck_assert_ptr_nonnull(started->row);
+    ck_assert_ptr_nonnull(larger->row);
+    int kept = 0;
+    for (uint64_t id = 10; id < 10 + MANY; id++) {
+        keep(job_of(id, 0, 1), 1);
+    }
+    for (uint64_t id = 10; id < 10 + MANY; id++) {
+        kept += feeder_job(feeder, id)->row != NULL;
+    }
+    ck_assert_int_lt(kept, MANY / 2);
+    ck_assert_ptr_nonnull(feeder_job(feeder, 9 + MANY)->row);
+    ck_assert_ptr_null(larger->row);
+    close_it(); /* ASan: what is kept is freed */
+}
+END_TEST
+
 /* What stats show: batches to come by the sizes cut so far, and the oldest job that waits, also
  * while others of its batches run. */
 START_TEST(test_waiting_batches_follow_the_sizes_cut_and_the_oldest_waits)
@@ -221,6 +265,7 @@ int main(void)
 {
     const TTest *const tests[] = {
         test_priority_then_age,
+        test_what_is_kept_of_new_jobs_is_bounded_in_bytes_and_number,
         test_waiting_batches_follow_the_sizes_cut_and_the_oldest_waits,
         test_job_is_offered_exactly_while_there_is_something_to_dispatch,
         test_job_without_items_has_one_batch_of_nothing,
