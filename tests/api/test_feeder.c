@@ -64,7 +64,6 @@ static void keep(live_job_t *job, size_t input_n)
 START_TEST(test_what_is_kept_of_new_jobs_is_bounded_in_bytes_and_number)
 {
     enum { LARGE = 1 << 20, MANY = 10000 };
-    open_it();
     live_job_t *first = job_of(1, 0, 1), *started = job_of(2, 0, 1), *gone = job_of(3, 0, 1);
     keep(first, LARGE);
     keep(started, LARGE);
@@ -88,8 +87,7 @@ START_TEST(test_what_is_kept_of_new_jobs_is_bounded_in_bytes_and_number)
     ck_assert_int_lt(kept, MANY / 2);
     ck_assert_ptr_nonnull(feeder_job(feeder, 9 + MANY)->row);
     ck_assert_ptr_null(larger->row);
-    close_it(); /* ASan: what is kept is freed */
-}
+} /* ASan: what is kept is freed */
 END_TEST
 
 /* What stats show: batches to come by the sizes cut so far, and the oldest job that waits, also
