@@ -454,14 +454,13 @@ static err_t failed(json_stream_t *self, yajl_status status)
 }
 
 /* Behind the end yajl passes over the first half of a token: a quote, "tr". */
-static err_t check_end(const json_stream_t *self)
+static err_t check_end(const json_stream_t *self, size_t i)
 {
-    for (size_t i = self->over_at; self->over && i < self->n; i++) {
-        if (!strchr(" \t\r\n", self->data[i]) || !self->data[i]) {
-            return err_set(ERR_MALFORMED, "something follows the end of the JSON text");
-        }
-    }
-    return ERR_OK;
+    char c = self->data[i];
+    bool blank = c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    return blank || !self->over || i < self->over_at
+               ? ERR_OK
+               : err_set(ERR_MALFORMED, "something follows the end of the JSON text");
 }
 
 /* yajl takes them for blanks. Inside strings it refuses them, so that they can be looked for first.
@@ -490,14 +489,14 @@ static err_t push_plain(json_stream_t *self, const char *data, size_t n)
     if (status != yajl_status_ok) {
         return failed(self, status);
     }
-    err_t err = check_end(self);
-    if (err) {
-        return err;
-    }
     if (self->depth >= self->top) {
         keep(self, n);
     } else { /* before or after the array */
         for (; self->from < n; self->from++) {
+            err_t err = check_end(self, self->from);
+            if (err) {
+                return err;
+            }
             self->line += data[self->from] == '\n';
         }
     }
@@ -542,7 +541,10 @@ err_t json_line_check(const char *data, size_t n)
     json_stream_t self = {.data = data, .n = n};
     open_parser(&self);
     yajl_status status = yajl_parse(self.parser, (const unsigned char *)data, n);
-    err_t err = status == yajl_status_ok ? check_end(&self) : ERR_OK;
+    err_t err = ERR_OK;
+    for (size_t i = self.over_at; status == yajl_status_ok && i < n && !err; i++) {
+        err = check_end(&self, i);
+    }
     if (status == yajl_status_ok && !err) {
         status = yajl_complete_parse(self.parser);
     }

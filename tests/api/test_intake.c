@@ -198,6 +198,10 @@ START_TEST(test_strict_line_that_is_no_json_is_named)
     check_refused(strict, "1 2\n", ERR_INVALID, 1, "", "line 1: ");
     check_refused(strict, "[1\n]\n", ERR_INVALID, 1, "", "line 1: ");
     check_refused(strict, "{}\n\"\xC0\xAF\"", ERR_INVALID, 2, "", "UTF-8");
+    check_refused(strict, "\"a\"\\\n", ERR_INVALID, 1, "",
+                  "line 1: "); /* not read beyond its end */
+    check_refused(strict, "{}\ntrue \"\n", ERR_INVALID, 2, "", "follows the end");
+    check_refused(strict, "[1,\f2]\n", ERR_INVALID, 1, "", "0x0c is no blank");
 }
 END_TEST
 
@@ -367,6 +371,10 @@ START_TEST(test_what_is_not_strict_json_is_refused_with_its_place)
     check_refused(strict, "[1,\"\xF5\x80\x80\x80\"]", ERR_MALFORMED, 1, "/1", "");
     check_refused(strict, "[1]\n[2]", ERR_MALFORMED, 2, "/1", "");
     check_refused(strict, "[1] x", ERR_MALFORMED, 1, "/1", "");
+    check_refused(strict, "[1]\n \"", ERR_MALFORMED, 2, "/1", "follows the end");
+    check_refused(strict, "[1] tr", ERR_MALFORMED, 1, "/1", "follows the end");
+    check_refused(strict, "[1,\v2]", ERR_MALFORMED, 1, "/1", "0x0b is no blank");
+    check_refused(strict, "\f[1]", ERR_MALFORMED, 1, "/0", "0x0c is no blank");
     check_refused(strict, "[1,\n\n", ERR_MALFORMED, 3, "/1", "");
     check_refused(strict, "[\"\t\"]", ERR_MALFORMED, 1, "/0", "");
     check_refused(strict, "[NaN]", ERR_MALFORMED, 1, "/0", "");

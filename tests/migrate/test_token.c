@@ -54,6 +54,11 @@ START_TEST(test_comments_and_white_space_are_left_out)
     is_cut("\xef\xbb\xbf"
            "a",
            "word:a");
+    is_cut("a,\xef\xbb\xbf"
+           "b c\xef\xbb\xbf"
+           "d",
+           "word:a sign:, word:b word:c\xef\xbb\xbf"
+           "d");
     is_cut("", "");
 }
 END_TEST
@@ -108,6 +113,13 @@ START_TEST(test_one_normal_form_for_what_means_the_same)
     char *na = tokens_normal(&arena, &ta, 0, ta.n), *nb = tokens_normal(&arena, &tb, 0, tb.n);
     ck_assert_str_eq(na, nb);
     ck_assert_str_ne(nb, tokens_normal(&arena, &tc, 0, tc.n));
+    static const char *const pairs[][2] = {{"\"a > b\"", "a > b"}, {"\"null\" > 0", "null > 0"}};
+    for (int i = 0; i < 2; i++) { /* a name that is no bare word stays one */
+        tokens_t quoted = tokens_read(&arena, pairs[i][0], strlen(pairs[i][0])),
+                 bare = tokens_read(&arena, pairs[i][1], strlen(pairs[i][1]));
+        ck_assert_str_ne(tokens_normal(&arena, &quoted, 0, quoted.n),
+                         tokens_normal(&arena, &bare, 0, bare.n));
+    }
     arena_free(&arena);
 }
 END_TEST

@@ -30,6 +30,10 @@ START_TEST(test_p25_a_late_answer_never_takes_time_away)
     ck_assert(!guard_extend(&guard, 2000, 3000));
     ck_assert_int_eq(guard.kill_at, 21000);
     ck_assert_int_eq(guard.child_at, 23500);
+    /* Not the child's either, when the lease gets shorter. */
+    ck_assert(guard_extend(&guard, 21001, 1));
+    ck_assert_int_eq(guard.kill_at, 21001);
+    ck_assert_int_eq(guard.child_at, 23500);
 }
 END_TEST
 

@@ -165,6 +165,42 @@ START_TEST(test_another_version_is_refused_and_unknown_sections_are_stepped_over
 }
 END_TEST
 
+/* One bad row, whose fault is in a field of that name. */
+static err_t decode_fault_in(const char *field)
+{
+    buffer_t bytes = {0};
+    pack_array(&bytes, 3);
+    pack_text(&bytes, "stint.transactions");
+    pack_uint(&bytes, PARTIAL_VERSION);
+    pack_map(&bytes, 3);
+    pack_text(&bytes, "rows");
+    pack_array(&bytes, 5);
+    static const uint64_t rows[] = {1, 0, 1, 0, 1};
+    for (int i = 0; i < 5; i++) {
+        pack_uint(&bytes, rows[i]);
+    }
+    pack_text(&bytes, "codes");
+    pack_map(&bytes, 1);
+    pack_text(&bytes, "E_COLS");
+    pack_uint(&bytes, 1);
+    pack_text(&bytes, "errors");
+    pack_array(&bytes, 1);
+    pack_array(&bytes, 3);
+    pack_uint(&bytes, 2);
+    pack_text(&bytes, "E_COLS");
+    pack_text(&bytes, field);
+    err_t err = decode_exact(bytes.data, bytes.n);
+    buffer_free(&bytes);
+    return err;
+}
+
+START_TEST(test_a_field_name_that_no_report_could_show_is_refused)
+{
+    ck_assert_int_eq(decode_fault_in("na\xc3\xafve"), ERR_OK);
+    ck_assert_int_eq(decode_fault_in("na\xefve"), ERR_CORRUPT);
+}
+END_TEST
+
 START_TEST(test_packed_numbers_keep_every_bit)
 {
     static const int64_t ints[] = {0,         127,       128,       255,       256,   65535,
@@ -333,6 +369,7 @@ int main(void)
     tcase_add_test(rules, test_changed_bytes_never_do_harm);
     tcase_add_test(rules, test_another_version_is_refused_and_unknown_sections_are_stepped_over);
     tcase_add_test(rules, test_packed_numbers_keep_every_bit);
+    tcase_add_test(rules, test_a_field_name_that_no_report_could_show_is_refused);
     tcase_add_test(rules, test_report_does_not_depend_on_batches_order_or_repeats);
     tcase_add_test(rules, test_damaged_partial_leaves_the_merge_as_it_was);
     tcase_add_test(rules, test_no_verdict_travels_in_a_partial);
