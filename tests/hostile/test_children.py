@@ -83,7 +83,7 @@ class Children(FleetTest):
 
     def test_processes_left_behind_by_a_task_that_went_well(self):
         for own_session in (False, True):
-            end = self.ends("fork", {"processes": 400, "own_session": own_session, "stay": False})
+            end = self.ends("fork", {"processes": 40, "own_session": own_session, "stay": False})
             self.assertEqual((1, 0), (end["items_done"], end["failures"]))
             self.settled()
 
