@@ -160,7 +160,10 @@ static void far(feed_t *feed)
 {
     judged = false;
     msg_t msg = {.type = MSG_SCHEDULES,
-                 .schedules = {.revision = revision, .wall_at = (int64_t)feed_u64(feed)}};
+                 .schedules = {.revision = revision,
+                               .wall_at = feed_chance(feed, 32)   ? INT64_MIN
+                                          : feed_chance(feed, 32) ? INT64_MAX
+                                                                  : (int64_t)feed_u64(feed)}};
     hear(0, &msg);
 }
 
