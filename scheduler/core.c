@@ -24,6 +24,7 @@ struct scheduler_core {
 };
 
 enum { START_MS = 3000, HELLO_AGAIN_MS = 20 };
+static const int64_t wall_last = INT64_C(253402300799999); /* the year 9999 ends */
 
 scheduler_core_t *scheduler_core_new(const scheduler_options_t *options, zones_t *zones,
                                      scheduler_effects_t effects)
@@ -98,6 +99,10 @@ static void ask(scheduler_core_t *self)
 
 static void on_schedules(scheduler_core_t *self, const msg_schedules_t *msg)
 {
+    if (msg->wall_at < 0 || msg->wall_at > wall_last) {
+        log_warn("scheduler.clock_refused", "store_wall_at=%lld", (long long)msg->wall_at);
+        return;
+    }
     self->wall_offset = msg->wall_at - self->now;
     if (msg->revision == self->revision) {
         return;
