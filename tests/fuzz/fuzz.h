@@ -55,10 +55,16 @@ static inline uint32_t feed_below(feed_t *self, uint32_t below)
     return n % below;
 }
 
+/* Any number; a first byte from 250 on stands for one where sums overflow. */
 static inline uint64_t feed_u64(feed_t *self)
 {
-    uint64_t n = 0;
-    for (int i = 0; i < 8; i++) {
+    static const uint64_t edges[] = {
+        (uint64_t)INT64_MIN, (uint64_t)INT64_MIN + 1, INT64_MAX, UINT64_MAX, UINT32_MAX, INT32_MAX};
+    uint64_t n = feed_byte(self);
+    if (n >= 250) {
+        return edges[n - 250];
+    }
+    for (int i = 1; i < 8; i++) {
         n = n << 8 | feed_byte(self);
     }
     return n;

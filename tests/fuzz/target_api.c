@@ -286,13 +286,13 @@ static void outcome(feed_t *feed, msg_type_t type)
         hear(it.broker, NULL, &msg, NULL);
         return;
     case MSG_RESULT:
-        msg.result = (msg_result_t){.store_id = id,
-                                    .batch = it.batch,
-                                    .attempt = it.attempt,
-                                    .worker = worker,
-                                    .items_failed = feed_chance(feed, 16) ? feed_u64(feed)
-                                                                          : feed_below(feed, 3),
-                                    .duration_us = 7};
+        msg.result = (msg_result_t){
+            .store_id = id,
+            .batch = it.batch,
+            .attempt = it.attempt,
+            .worker = worker,
+            .items_failed = feed_chance(feed, 16) ? feed_u64(feed) : feed_below(feed, 3),
+            .duration_us = feed_chance(feed, 8) ? (int64_t)feed_u64(feed) : 7};
         if (feed_chance(feed, 16)) {
             msg.result.raw_bytes = feed_u64(feed);
             msg.result.job_error = str_of("E_TOO_MANY_BAD");
