@@ -8,8 +8,8 @@
 #include "common/log.h"
 
 enum {
-    MESSAGES_A_TURN = 64,
-    SILENT_N = 5, /* heartbeats without a word: the connection is made anew */
+    MESSAGES_A_TURN = 128, /* 64 of a kind: each batch has an ACCEPTED and a RESULT */
+    SILENT_N = 5,          /* heartbeats without a word: the connection is made anew */
 };
 
 typedef struct {

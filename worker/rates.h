@@ -22,7 +22,7 @@ enum {
      * also true starts keep the limit. */
     RATES_SLACK_MS = 20,
     RATES_SHORT_US = 5000, /* a task under that is worth lookahead */
-    RATES_AHEAD_MAX = 256,  /* batches a slot, at most */
+    RATES_AHEAD_MAX = 256, /* batches a slot, at most */
 };
 
 typedef struct {
