@@ -16,13 +16,15 @@ START_LOG_RATE = "8000/1s"  # a limit, so that starts are written down, but one 
 
 def crowd(table, clients):
     """Each round on a new fleet: the store begins empty."""
-    seen = {name: [] for name in ("recorded", "replies", "p50", "p99", "health", "rows", "api", "all")}
+    seen = {name: [] for name in ("recorded", "replies", "p50", "p99", "health", "rows", "api", "all", "others")}
     for _ in range(ROUNDS):
         with figures.fleet.Fleet(workers=2) as fleet:
             figures.tool("load", "post", fleet.port, clients, 2000, fleet.data)
             before = {name: figures.cpu_seconds(figures.family(p)) for name, p in fleet.processes.items()}
+            others = figures.Others()
             out = figures.tool("load", "post", fleet.port, clients, JOBS, fleet.data)
             used = {name: figures.cpu_seconds(figures.family(p)) - before[name] for name, p in fleet.processes.items()}
+            seen["others"].append(others.cores(sum(used.values())))
             health = figures.tool("load", "get", fleet.port, clients, JOBS, "/api/v1/health")
             rows = figures.tool("bare", "commits", fleet.folder, clients, JOBS // clients)
         seen["recorded"].append(out["recorded_per_s"])
@@ -33,8 +35,9 @@ def crowd(table, clients):
         seen["rows"].append(rows["rows_per_s"])
         seen["api"].append(used["api"] * 1e6 / JOBS)
         seen["all"].append(sum(used.values()) * 1e6 / JOBS)
-        figures.progress("%d clients: %s; health %d/s; processor us a job: %s" % (
-            clients, out, health["replies_per_s"], ", ".join("%s %.0f" % (n, s * 1e6 / JOBS) for n, s in used.items())))
+        figures.progress("%d clients: %s; health %d/s; processor us a job: %s; others meanwhile %.2f cores" % (
+            clients, out, health["replies_per_s"], ", ".join("%s %.0f" % (n, s * 1e6 / JOBS) for n, s in used.items()),
+            seen["others"][-1]))
     name = "%d clients: " % clients
     table.add(name + "jobs a second, submission to recorded", seen["recorded"], "bare rows, %d a commit" % clients, seen["rows"],
               above=12000)
@@ -42,6 +45,7 @@ def crowd(table, clients):
     table.add(name + "reply p50, ms", seen["p50"])
     table.add(name + "reply p99, ms", seen["p99"])
     table.add(name + "processor time of the api, us a job", seen["api"], "of the whole fleet", seen["all"])
+    table.add(name + "cores that others used meanwhile", seen["others"])
 
 
 def bare(folder):

@@ -4,6 +4,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
@@ -76,6 +77,27 @@ def cpu_seconds(pids):
             fields = file.read().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / TICK
+
+
+class Others:
+    """How many cores everybody else uses meanwhile: a machine that is shared makes a figure less than it is."""
+
+    def __init__(self):
+        self.began, self.before = time.monotonic(), self._all()
+
+    @staticmethod
+    def _all():
+        """(all processes, ours that have ended), seconds."""
+        with open("/proc/stat", encoding="latin-1") as file:
+            fields = [int(field) for field in file.readline().split()[1:]]
+        ours = os.times()
+        return (sum(fields[i] for i in (0, 1, 2, 5, 6, 7)) / TICK,
+                ours.user + ours.system + ours.children_user + ours.children_system)
+
+    def cores(self, ours_that_run):
+        """ours_that_run: seconds used meanwhile by processes of ours that run on."""
+        busy, ended = (now - then for now, then in zip(self._all(), self.before))
+        return max(busy - ended - ours_that_run, 0) / (time.monotonic() - self.began)
 
 
 def family(process):
