@@ -77,10 +77,22 @@ def alone(table):
               ratio_below=1.5)
 
 
+def keys(table):
+    """What CURVE between the processes costs: the same fleet with keys and without, in turn."""
+    plain, curve = [], []
+    for _ in range(ROUNDS):
+        for seen, with_keys in ((plain, False), (curve, True)):
+            with figures.fleet.Fleet(workers=2, keys=with_keys) as fleet:
+                figures.tool("load", "post", fleet.port, 64, 2000, fleet.data)
+                seen.append(figures.tool("load", "post", fleet.port, 64, JOBS, fleet.data)["recorded_per_s"])
+    table.add("64 clients, with keys: jobs a second, submission to recorded", curve, "without keys", plain)
+
+
 def main():
     table = figures.Table("Single-item jobs (%d a round, %d rounds)" % (JOBS, ROUNDS))
     for clients in (64, 256):
         crowd(table, clients)
+    keys(table)
     alone(table)
     table.show()
 
