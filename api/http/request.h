@@ -93,6 +93,13 @@ void wait_for_commit(request_t *self, void (*committed)(request_t *self, err_t e
 /* How much of this turn's share is left. */
 size_t turn_room(request_t *self);
 
+/* places.c */
+/* Looks after the open connections from now on, once a second. */
+void places_open(http_t *self);
+/* libmicrohttpd's call when a connection begins and ends. */
+void places_notify(void *context, struct MHD_Connection *connection, void **line,
+                   enum MHD_ConnectionNotificationCode code);
+
 /* guard.c */
 /* What libmicrohttpd takes and we do not: ERR_MALFORMED, or ERR_TOO_LARGE for the head. Sets
  * length. */
