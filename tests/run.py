@@ -16,6 +16,7 @@ BUILD = os.path.join(ROOT, "build")
 CLOSING = re.compile(r"^(\d+)%: Checks: (\d+), Failures: (\d+), Errors: (\d+)$", re.M)
 QUICK_SEEDS = "40"
 QUICK_FAULT_POINTS = "10"
+LONG = ("sim/", "test_power_loss", "test_sweep")
 COUNTING = ("tests/model/lease_model.py", "tests/migrate/cases.py", "tests/migrate/random_changes.py")
 
 
@@ -90,8 +91,8 @@ def run_counting(path, command):
 def jobs_for(mode):
     quick = mode == "check"
     jobs = [(run_check_program, (path, quick)) for path in check_programs()]
-    # The long ones first: two cores, and the rest fits beside them.
-    jobs.sort(key=lambda job: "sim/" not in job[1][0])
+    # The long ones first, the rest fits beside them.
+    jobs.sort(key=lambda job: not any(part in job[1][0] for part in LONG))
     if not quick:
         for path in COUNTING:
             jobs.insert(0, (run_counting, (path, [sys.executable, path])))
@@ -109,8 +110,10 @@ def main():
     began = time.monotonic()
     passed = failed = 0
     skips, reports = [], []
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(call, *arguments) for call, arguments in jobs_for(sys.argv[1])]
+    # Two lanes of two: what computes (two cores), and beside it what mostly waits for processes and their clocks.
+    with concurrent.futures.ThreadPoolExecutor(2) as computing, concurrent.futures.ThreadPoolExecutor(2) as idling:
+        waiting = [(idling if call is run_unittest else computing).submit(call, *arguments)
+                   for call, arguments in jobs_for(sys.argv[1])]
         for done in concurrent.futures.as_completed(waiting):
             name, good, bad, left_out, text, seconds = done.result()
             passed += good
