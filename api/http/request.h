@@ -40,6 +40,7 @@ struct http {
     size_t turn_used;                      /* bytes of uploads taken in this turn */
     int turn_submits;                      /* submissions ended in this turn */
     uint64_t envelope_bytes;               /* of all envelopes being received */
+    uint64_t answered[6];                  /* by the first digit of the status */
     int64_t opened_at;
     bool resumed, draining;
 };
@@ -92,6 +93,12 @@ bool may_end(request_t *self);
 void wait_for_commit(request_t *self, void (*committed)(request_t *self, err_t err));
 /* How much of this turn's share is left. */
 size_t turn_room(request_t *self);
+
+/* metrics.c */
+void metrics(request_t *self);
+/* /healthz: this process answers. /readyz: it can take work; `verbose` says why not. */
+void probe_live(request_t *self);
+void probe_ready(request_t *self);
 
 /* places.c */
 /* Looks after the open connections from now on, once a second. */

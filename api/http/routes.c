@@ -23,6 +23,9 @@ static const struct {
     {JOBS, TAKES_GET, jobs_list},
     {"/api/v1/workers", TAKES_GET, stats_workers},
     {"/api/v1/health", TAKES_GET, stats_health},
+    {"/metrics", TAKES_GET, metrics},
+    {"/healthz", TAKES_GET, probe_live},
+    {"/readyz", TAKES_GET, probe_ready},
 };
 
 /* A job id as it is written in answers: no zero in front, below 2^53. */

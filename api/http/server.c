@@ -166,9 +166,16 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
     }
 }
 
+static void count(request_t *self)
+{
+    unsigned class = self->reply.status / 100;
+    self->http->answered[class <= 5 ? class : 0]++;
+}
+
 static enum MHD_Result answer(request_t *self)
 {
     reply_t *reply = &self->reply;
+    count(self);
     size_t n = reply->body.n;
     void *body = reply->body.data;
     reply->body = (buffer_t){0};
@@ -201,6 +208,7 @@ static enum MHD_Result answer(request_t *self)
 static void answer_early(request_t *self)
 {
     self->answered_early = true;
+    count(self);
     const reply_t *reply = &self->reply;
     buffer_t out = {0};
     buffer_printf(&out,

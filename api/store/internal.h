@@ -53,6 +53,7 @@ struct store {
     char *directory; /* NULL: in memory */
     int lock_fd;
     bool made; /* a store has been opened in this directory before */
+    store_commits_t commits;
     uint64_t reserve_bytes;
     uint8_t id[16];
     int version;

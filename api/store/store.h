@@ -84,6 +84,15 @@ CHECKED err_t store_begin(store_t *self);
  */
 CHECKED err_t store_sound(const store_t *self);
 CHECKED err_t store_commit(store_t *self);
+/* How long the commits that succeeded took, since the start. */
+enum { STORE_COMMIT_BOUNDS_N = 9 };
+extern const int64_t store_commit_bounds_us[STORE_COMMIT_BOUNDS_N];
+typedef struct {
+    uint64_t n;
+    int64_t us;                             /* all of them together */
+    uint64_t within[STORE_COMMIT_BOUNDS_N]; /* over the bound before, not over this one */
+} store_commits_t;
+const store_commits_t *store_commits(const store_t *self);
 void store_rollback(store_t *self);
 bool store_in_turn(const store_t *self);
 /* A statement of this turn (full disk, I/O) made the database roll the whole of it back, marks and

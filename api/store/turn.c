@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "api/store/internal.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 static err_t control(store_t *self, statement_id_t id)
@@ -164,14 +165,37 @@ static err_t commit_now(store_t *self)
     return err ? err : control(self, STATEMENT_COMMIT);
 }
 
+const int64_t store_commit_bounds_us[STORE_COMMIT_BOUNDS_N] = {500,   1000,   2500,   5000,   10000,
+                                                               25000, 100000, 500000, 2500000};
+
+static void note_commit(store_commits_t *commits, int64_t us)
+{
+    int i = 0;
+    while (i < STORE_COMMIT_BOUNDS_N && us > store_commit_bounds_us[i]) {
+        i++;
+    }
+    commits->n++;
+    commits->us += us;
+    if (i < STORE_COMMIT_BOUNDS_N) {
+        commits->within[i]++;
+    }
+}
+
+const store_commits_t *store_commits(const store_t *self)
+{
+    return &self->commits;
+}
+
 err_t store_commit(store_t *self)
 {
     INVARIANT(self->in_turn && self->marks_n == 0);
+    int64_t began = clock_now_us();
     err_t err = commit_now(self);
     if (err) {
         store_rollback(self);
         return err_context(err, "nothing of the turn was kept");
     }
+    note_commit(&self->commits, clock_now_us() - began);
     turn_end(self, true);
     return ERR_OK;
 }
