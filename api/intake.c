@@ -16,7 +16,7 @@ enum { CHUNK_BYTES = 7 << 20, CHUNK_ITEMS_MIN = 100, CHUNK_LEVEL = 1 };
 struct intake {
     intake_options_t options;
     intake_sink_t sink;
-    inflater_t *inflater; /* NULL: not gzip */
+    inflater_t *inflater; /* NULL: plain */
     framing_t framing;
     json_stream_t *json; /* NULL: lines */
     buffer_t chunk, compact;
@@ -152,7 +152,7 @@ intake_t *intake_new(const intake_options_t *options, intake_sink_t sink)
     intake_t *self = mem_zero(sizeof *self);
     self->options = *options;
     self->sink = sink;
-    self->inflater = options->gzip ? inflater_new() : NULL;
+    self->inflater = inflater_new(options->encoding);
     if (options->kind == INTAKE_JSON) {
         self->json = json_stream_new(on_element, self);
     } else {
@@ -182,7 +182,7 @@ static err_t take(intake_t *self, const void *data, size_t n)
 {
     if (n > self->options.max_expanded - self->expanded) {
         return err_set(ERR_TOO_LARGE, "the body is over %" PRIu64 " bytes%s",
-                       self->options.max_expanded, self->inflater ? " after gunzip" : "");
+                       self->options.max_expanded, self->inflater ? " after decompression" : "");
     }
     self->expanded += n;
     err_t err =
@@ -191,7 +191,7 @@ static err_t take(intake_t *self, const void *data, size_t n)
     return err;
 }
 
-static err_t push_gzip(intake_t *self, const uint8_t **data, size_t *n, size_t room)
+static err_t push_packed(intake_t *self, const uint8_t **data, size_t *n, size_t room)
 {
     for (;;) {
         const uint8_t *piece = NULL;
@@ -220,7 +220,7 @@ err_t intake_push(intake_t *self, const void *data, size_t n, size_t room, size_
     size_t rest_n = n;
     err_t err;
     if (self->inflater) {
-        err = push_gzip(self, &rest, &rest_n, room);
+        err = push_packed(self, &rest, &rest_n, room);
     } else {
         err = take(self, data, n);
         rest_n = 0;
@@ -236,7 +236,7 @@ err_t intake_finish(intake_t *self)
     if (self->inflater) {
         const uint8_t *none = (const uint8_t *)"";
         size_t none_n = 0;
-        err = push_gzip(self, &none, &none_n, SIZE_MAX);
+        err = push_packed(self, &none, &none_n, SIZE_MAX);
         if (!err) {
             err = inflater_finish(self->inflater);
         }

@@ -1,7 +1,7 @@
 /* intake: a body of any size becomes chunks of items, in constant memory.
  *
- * Lives here: gunzip, cutting into items, limits, chunks compressed with zstd. Not here: HTTP,
- * rows. Pure but for memory; called by api/http/submit.
+ * Lives here: gunzip and unzstd, cutting into items, limits, chunks compressed with zstd. Not here:
+ * HTTP, rows. Pure but for memory; called by api/http/submit.
  *
  * kind CSV: the first line is the header, items begin at line 2. NDJSON: a line is an item; with
  * `strict` each is one strict JSON document and blank lines are skipped. JSON: an array; with
@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/inflate.h"
 #include "common/buffer.h"
 #include "common/err.h"
 
@@ -22,7 +23,8 @@ typedef enum { INTAKE_CSV, INTAKE_NDJSON, INTAKE_JSON } intake_kind_t;
 
 typedef struct {
     intake_kind_t kind;
-    bool gzip, strict;
+    encoding_t encoding;
+    bool strict;
     uint64_t max_bytes, max_expanded, max_items;
     uint32_t chunk_items;
     const char *pointer; /* of the array, "" or "/items"; a literal */

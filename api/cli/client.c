@@ -295,8 +295,10 @@ err_t client_upload(client_t *self, const client_upload_t *upload, json_t **out)
     char type[128];
     snprintf(type, sizeof type, "Content-Type: %s", upload->type);
     struct curl_slist *headers = curl_slist_append(NULL, type);
-    if (upload->gzip) {
-        headers = curl_slist_append(headers, "Content-Encoding: gzip");
+    if (upload->encoding) {
+        char encoding[64];
+        snprintf(encoding, sizeof encoding, "Content-Encoding: %s", upload->encoding);
+        headers = curl_slist_append(headers, encoding);
     }
     curl_easy_reset(self->curl);
     curl_easy_setopt(self->curl, CURLOPT_POST, 1L);

@@ -30,12 +30,14 @@ void client_timeout(client_t *self, long timeout_ms);
 CHECKED err_t client_get(client_t *self, const char *path, json_t **out);
 CHECKED err_t client_post(client_t *self, const char *path, json_t **out);
 
+enum { CLIENT_PEEK_N = 4 }; /* the longest mark of a compression */
+
 typedef struct {
-    const char *path;  /* with its query */
-    const char *type;  /* media type */
-    bool gzip;         /* the bytes are gzip already */
-    int fd;            /* read from its position to its end, in constant memory */
-    uint8_t peeked[2]; /* bytes that were read before, sent first */
+    const char *path;              /* with its query */
+    const char *type;              /* media type */
+    const char *encoding;          /* "gzip" or "zstd": the bytes are that already; NULL = plain */
+    int fd;                        /* read from its position to its end, in constant memory */
+    uint8_t peeked[CLIENT_PEEK_N]; /* bytes that were read before, sent first */
     int peeked_n;
     int64_t bytes; /* all bytes, the peeked ones included; -1 = unknown */
 } client_upload_t;

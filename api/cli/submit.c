@@ -17,7 +17,7 @@ static bool ends_with(const char *text, size_t n, const char *tail)
     return n >= m && strncasecmp(text + n - m, tail, m) == 0;
 }
 
-err_t submit_media(const char *file, const char *type, const char **media, bool *gzip)
+err_t submit_media(const char *file, const char *type, const char **media, const char **encoding)
 {
     static const struct {
         const char *type, *extension, *media;
@@ -26,12 +26,14 @@ err_t submit_media(const char *file, const char *type, const char **media, bool 
                  {"ndjson", ".jsonl", "application/x-ndjson"},
                  {"json", ".json", "application/json"}};
     size_t n = strlen(file);
-    bool packed = ends_with(file, n, ".gz");
-    n -= packed ? 3 : 0;
+    const char *packed = ends_with(file, n, ".gz")    ? "gzip"
+                         : ends_with(file, n, ".zst") ? "zstd"
+                                                      : NULL;
+    n -= packed ? strlen(strrchr(file, '.')) : 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (type ? strcmp(type, kinds[i].type) == 0 : ends_with(file, n, kinds[i].extension)) {
             *media = kinds[i].media;
-            *gzip = packed;
+            *encoding = packed;
             return ERR_OK;
         }
     }
@@ -79,12 +81,12 @@ err_t submit_path(buffer_t *out, const arguments_t *arguments)
     return ERR_OK;
 }
 
-/* Standard input has no name to tell gzip by: its first two bytes do. */
+/* Standard input has no name to tell gzip and zstd by: its first bytes do. */
 static err_t peek(client_upload_t *upload)
 {
-    while (upload->peeked_n < 2) {
-        ssize_t got =
-            read(upload->fd, upload->peeked + upload->peeked_n, (size_t)(2 - upload->peeked_n));
+    while (upload->peeked_n < CLIENT_PEEK_N) {
+        ssize_t got = read(upload->fd, upload->peeked + upload->peeked_n,
+                           (size_t)(CLIENT_PEEK_N - upload->peeked_n));
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -96,7 +98,10 @@ static err_t peek(client_upload_t *upload)
         }
         upload->peeked_n += (int)got;
     }
-    upload->gzip = upload->peeked_n == 2 && upload->peeked[0] == 0x1f && upload->peeked[1] == 0x8b;
+    upload->encoding = upload->peeked_n >= 2 && memcmp(upload->peeked, "\x1f\x8b", 2) == 0 ? "gzip"
+                       : upload->peeked_n == 4 && memcmp(upload->peeked, "\x28\xb5\x2f\xfd", 4) == 0
+                           ? "zstd"
+                           : NULL;
     return ERR_OK;
 }
 
@@ -126,8 +131,8 @@ static err_t send_file(cli_t *cli, client_upload_t *upload, json_t **job)
 {
     const char *file = cli->arguments.operands[0];
     buffer_t path = {0};
-    err_t err =
-        submit_media(file, arguments_text(&cli->arguments, "type"), &upload->type, &upload->gzip);
+    err_t err = submit_media(file, arguments_text(&cli->arguments, "type"), &upload->type,
+                             &upload->encoding);
     if (!err) {
         err = submit_path(&path, &cli->arguments);
     }

@@ -18,7 +18,8 @@ static const uint64_t ENVELOPE_MAX = (uint64_t)64 << 20, ENVELOPES_MAX = (uint64
 struct upload {
     core_submission_t *submission;
     intake_t *intake;
-    bool gzip, csv;
+    encoding_t encoding;
+    bool csv;
     /* an envelope: */
     bool is_envelope, parsed;
     inflater_t *inflater;
@@ -105,7 +106,7 @@ static err_t open_submission(request_t *self, submit_t *what, intake_kind_t kind
     }
     intake_options_t intake = {.kind = kind,
                                .strict = strict,
-                               .gzip = upload->gzip && !upload->is_envelope,
+                               .encoding = upload->is_envelope ? ENCODING_PLAIN : upload->encoding,
                                .max_bytes = options->max_upload,
                                .max_expanded = options->max_expanded,
                                .max_items = options->max_items,
@@ -124,13 +125,23 @@ static const char *header(const request_t *self, const char *name)
     return MHD_lookup_connection_value(self->connection, MHD_HEADER_KIND, name);
 }
 
-static err_t read_encoding(const request_t *self, bool *gzip)
+static err_t read_encoding(const request_t *self, encoding_t *out)
 {
-    const char *encoding = header(self, "Content-Encoding");
-    *gzip = encoding && (strcasecmp(encoding, "gzip") == 0 || strcasecmp(encoding, "x-gzip") == 0);
-    return !encoding || *gzip || strcasecmp(encoding, "identity") == 0
-               ? ERR_OK
-               : err_set(ERR_MEDIA_TYPE, "Content-Encoding %.40s is not taken; gzip is", encoding);
+    static const struct {
+        const char *name;
+        encoding_t encoding;
+    } known[] = {{"identity", ENCODING_PLAIN},
+                 {"gzip", ENCODING_GZIP},
+                 {"x-gzip", ENCODING_GZIP},
+                 {"zstd", ENCODING_ZSTD}};
+    const char *given = header(self, "Content-Encoding");
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (!given || strcasecmp(given, known[i].name) == 0) {
+            *out = known[i].encoding;
+            return ERR_OK;
+        }
+    }
+    return err_set(ERR_MEDIA_TYPE, "Content-Encoding %.40s is not taken; gzip and zstd are", given);
 }
 
 static bool charset_is_utf8(const char *parameters)
@@ -225,7 +236,7 @@ static err_t begin_envelope(request_t *self, intake_kind_t kind)
             "an envelope is at most 64 MiB; give the task in the query and stream the items");
     }
     self->upload->is_envelope = true;
-    self->upload->inflater = self->upload->gzip ? inflater_new() : NULL;
+    self->upload->inflater = inflater_new(self->upload->encoding);
     return ERR_OK;
 }
 
@@ -239,7 +250,7 @@ static err_t begin(request_t *self)
         err = read_type(self, &kind);
     }
     if (!err) {
-        err = read_encoding(self, &self->upload->gzip);
+        err = read_encoding(self, &self->upload->encoding);
     }
     if (!err && self->length != UINT64_MAX && self->length > self->http->options.max_upload) {
         err = err_set(ERR_TOO_LARGE, "the body is over %" PRIu64 " bytes",
@@ -280,7 +291,7 @@ static err_t collect(request_t *self, const void *data, size_t n)
     return ERR_OK;
 }
 
-static err_t collect_gzip(request_t *self, const char *data, size_t n, size_t *used)
+static err_t collect_packed(request_t *self, const char *data, size_t n, size_t *used)
 {
     const uint8_t *rest = (const uint8_t *)data;
     size_t rest_n = n;
@@ -303,7 +314,7 @@ static err_t take(request_t *self, const char *data, size_t n, size_t *used)
     upload_t *upload = self->upload;
     size_t room = turn_room(self);
     if (upload->inflater) {
-        return collect_gzip(self, data, n, used);
+        return collect_packed(self, data, n, used);
     }
     if (upload->is_envelope) {
         *used = n < room ? n : room;
@@ -356,7 +367,7 @@ static err_t finish_envelope_body(request_t *self)
         return ERR_OK;
     }
     size_t used = 0;
-    err_t err = collect_gzip(self, "", 0, &used);
+    err_t err = collect_packed(self, "", 0, &used);
     if (!err) {
         err = inflater_finish(upload->inflater);
     }

@@ -291,7 +291,7 @@ START_TEST(test_gzip_gives_the_same_items_cut_at_each_byte)
     const char *data = "a\nbb\n\nccc\r\nd";
     buffer_t in = zip(data, strlen(data));
     intake_options_t options = options_of(INTAKE_NDJSON, false);
-    options.gzip = true;
+    options.encoding = ENCODING_GZIP;
     for (size_t cut = 0; cut <= in.n; cut++) {
         sink_t sink = {0};
         ck_assert_int_eq(run(&options, (char *)in.data, in.n, cut, &sink, NULL), ERR_OK);
@@ -315,7 +315,7 @@ START_TEST(test_a_bomb_is_refused_and_a_push_gives_no_more_than_its_room)
     buffer_t in = zip(zeros, n);
     free(zeros);
     intake_options_t options = options_of(INTAKE_NDJSON, false);
-    options.gzip = true;
+    options.encoding = ENCODING_GZIP;
     options.max_expanded = 1 << 20;
     sink_t sink = {0};
     intake_t *intake = intake_new(

@@ -1,4 +1,5 @@
 """`stint up` and the command: a whole fleet from one line, restarted when something dies, gone without a trace."""
+import gzip
 import json
 import os
 import shutil
@@ -35,6 +36,11 @@ class Up:
     @staticmethod
     def read(path):
         with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    @staticmethod
+    def bytes(path):
+        with open(path, "rb") as file:
             return file.read()
 
     def record(self):
@@ -112,6 +118,22 @@ class Command(unittest.TestCase):
         self.assertIn("Benford", text)
         self.assertIn("20,000", text)
         self.assertNotIn("\x1b", text)          # no terminal, no colours
+
+    def test_a_zstd_file_and_a_zstd_pipe_give_the_same_report(self):
+        packed = os.path.join(self.up.folder, "payments.csv.zst")
+        with gzip.open(EXAMPLE) as rows:
+            subprocess.run(["zstd", "-q", "-9", "-o", packed], input=rows.read(), check=True, timeout=60)
+        expected, params = example_expected()
+        options = ["--task", "process_transaction_batch", "--wait", "--json"]
+        for name, value in params.items():
+            options += ["--param", "%s=%s" % (name, value if isinstance(value, str) else json.dumps(value))]
+        for file, more in ((packed, {}), ("-", {"input": self.up.bytes(packed)})):
+            arguments = ["submit", file, *options, *(["--type", "csv"] if more else [])]
+            done = subprocess.run([STINT, *arguments, "--server", self.up.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=90,
+                                  check=False, **(more or {"stdin": subprocess.DEVNULL}))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            job = json.loads(done.stdout)["job_id"]
+            self.assertEqual([], compare.compare(json.loads(self.up.command("report", job, "--json")[0]), expected))
 
     def test_exit_codes_tell_the_end_of_a_job(self):
         done = self.up.submit(10)

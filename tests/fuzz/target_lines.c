@@ -170,7 +170,7 @@ void fuzz_lines(const uint8_t *data, size_t n)
     feed.at = cuts.end;
     intake_options_t options = {.kind = (intake_kind_t)(how % 3),
                                 .strict = how >> 2 & 1,
-                                .gzip = how >> 3 & 1,
+                                .encoding = how >> 3 & 1 ? ENCODING_GZIP : ENCODING_PLAIN,
                                 .max_bytes = 1 << 20,
                                 .max_expanded = bounds & 1 ? 300 : 1 << 20,
                                 .max_items = bounds & 2 ? 5 : 1 << 20,
@@ -179,14 +179,14 @@ void fuzz_lines(const uint8_t *data, size_t n)
     const uint8_t *body = feed.at;
     size_t length = feed_left(&feed);
     outcome_t one = take(&options, body, length, NULL), many = take(&options, body, length, &cuts);
-    check_same(&one, &many, options.gzip, "cut in pieces");
-    if (!one.err && !options.gzip && options.kind != INTAKE_JSON && !options.strict) {
+    check_same(&one, &many, options.encoding, "cut in pieces");
+    if (!one.err && !options.encoding && options.kind != INTAKE_JSON && !options.strict) {
         check_lines(&one, body, length);
     }
-    if (!options.gzip) {
+    if (!options.encoding) {
         buffer_t packed = zipped_of(body, length, how >> 4 & 1);
         intake_options_t zipped = options;
-        zipped.gzip = true;
+        zipped.encoding = ENCODING_GZIP;
         outcome_t inflated = take(&zipped, packed.data, packed.n, NULL);
         check_same(&one, &inflated, true, "as gzip");
         forget(&inflated);

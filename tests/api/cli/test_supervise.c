@@ -231,18 +231,22 @@ END_TEST
 START_TEST(test_media_type_follows_the_name_unless_it_is_said)
 {
     const char *media = NULL;
-    bool gzip = true;
-    ck_assert_int_eq(submit_media("a.CSV", NULL, &media, &gzip), ERR_OK);
+    const char *encoding = "x";
+    ck_assert_int_eq(submit_media("a.CSV", NULL, &media, &encoding), ERR_OK);
     ck_assert_str_eq(media, "text/csv");
-    ck_assert(!gzip);
-    ck_assert_int_eq(submit_media("a.jsonl.gz", NULL, &media, &gzip), ERR_OK);
+    ck_assert_ptr_null(encoding);
+    ck_assert_int_eq(submit_media("a.jsonl.gz", NULL, &media, &encoding), ERR_OK);
     ck_assert_str_eq(media, "application/x-ndjson");
-    ck_assert(gzip);
-    ck_assert_int_eq(submit_media("a.csv.gz", "json", &media, &gzip), ERR_OK);
+    ck_assert_str_eq(encoding, "gzip");
+    ck_assert_int_eq(submit_media("a.csv.zst", NULL, &media, &encoding), ERR_OK);
+    ck_assert_str_eq(encoding, "zstd");
+    ck_assert_str_eq(media, "text/csv");
+    ck_assert_int_eq(submit_media("a.jsonl.gz", NULL, &media, &encoding), ERR_OK);
+    ck_assert_int_eq(submit_media("a.csv.gz", "json", &media, &encoding), ERR_OK);
     ck_assert_str_eq(media, "application/json");
-    ck_assert_int_eq(submit_media("a.txt", NULL, &media, &gzip), ERR_USAGE);
-    ck_assert_int_eq(submit_media("-", NULL, &media, &gzip), ERR_USAGE);
-    ck_assert_int_eq(submit_media("a.csv", "xml", &media, &gzip), ERR_USAGE);
+    ck_assert_int_eq(submit_media("a.txt", NULL, &media, &encoding), ERR_USAGE);
+    ck_assert_int_eq(submit_media("-", NULL, &media, &encoding), ERR_USAGE);
+    ck_assert_int_eq(submit_media("a.csv", "xml", &media, &encoding), ERR_USAGE);
     ck_assert_str_eq(media, "application/json");
 }
 END_TEST
