@@ -7,17 +7,6 @@
 #include "api/http/request.h"
 #include "api/http/views.h"
 
-static bool only(request_t *self, const char *const *names)
-{
-    err_t err = query_only(&self->query, names);
-    if (err) {
-        refuse(self, err);
-    }
-    return !err;
-}
-
-static const char *const none[] = {NULL};
-
 static err_t unknown(uint64_t job)
 {
     return err_set(ERR_NOT_FOUND, "there is no job %" PRIu64, job);
@@ -50,14 +39,14 @@ static void reply_job(request_t *self)
 
 void jobs_get(request_t *self)
 {
-    if (only(self, none)) {
+    if (takes_only(self, NULL)) {
         reply_job(self);
     }
 }
 
 void jobs_report(request_t *self)
 {
-    if (!only(self, none)) {
+    if (!takes_only(self, NULL)) {
         return;
     }
     job_row_t row;
@@ -92,7 +81,7 @@ static void on_cancelled(request_t *self, err_t err)
 
 void jobs_cancel(request_t *self)
 {
-    if (!only(self, none)) {
+    if (!takes_only(self, NULL)) {
         return;
     }
     err_t err = core_cancel(self->http->core, self->job);

@@ -115,25 +115,13 @@ static void write_work(buffer_t *out, const core_t *core)
 
 static void write_peers(buffer_t *out, const http_t *http)
 {
-    const peers_t *peers = core_peers(http->core);
-    int workers = 0, schedulers = 0, up = 0;
-    uint64_t slots = 0, busy = 0;
-    for (int i = 0; i < peers_n(peers); i++) {
-        const peer_t *peer = peers_at(peers, i);
-        workers += peer->is_worker;
-        schedulers += !peer->is_worker;
-        slots += peer->is_worker ? peer->slots : 0;
-        busy += peer->is_worker ? peer->busy : 0;
-    }
-    for (int i = 0; i < http->options.brokers_n; i++) {
-        up += core_broker_up(http->core, i);
-    }
-    gauge(out, "stint_workers", "Workers that were heard of lately.", workers);
-    gauge(out, "stint_worker_slots", "Batches they can run at a time.", (double)slots);
-    gauge(out, "stint_worker_slots_busy", "Batches they run now.", (double)busy);
-    gauge(out, "stint_schedulers", "Schedulers that were heard of lately.", schedulers);
+    fleet_counts_t fleet = fleet_counts(http);
+    gauge(out, "stint_workers", "Workers that were heard of lately.", fleet.workers);
+    gauge(out, "stint_worker_slots", "Batches they can run at a time.", (double)fleet.slots);
+    gauge(out, "stint_worker_slots_busy", "Batches they run now.", (double)fleet.busy);
+    gauge(out, "stint_schedulers", "Schedulers that were heard of lately.", fleet.schedulers);
     gauge(out, "stint_brokers", "Brokers of the configuration.", http->options.brokers_n);
-    gauge(out, "stint_brokers_up", "Of them, those that answer.", up);
+    gauge(out, "stint_brokers_up", "Of them, those that answer.", fleet.brokers_up);
 }
 
 /* -- this process ------------------------------------------------------------------------------ */
@@ -198,20 +186,10 @@ static void write_process(buffer_t *out, const http_t *http)
                   store_schema_version(core_store(http->core)));
 }
 
-static bool takes_only(request_t *self, const char *const *names)
-{
-    err_t err = query_only(&self->query, names);
-    if (err) {
-        refuse(self, err);
-    }
-    return !err;
-}
-
 void metrics(request_t *self)
 {
-    static const char *const none[] = {NULL};
     buffer_t *out = &self->reply.body;
-    if (!takes_only(self, none)) {
+    if (!takes_only(self, NULL)) {
         return;
     }
     buffer_clear(out);
@@ -232,8 +210,7 @@ void metrics(request_t *self)
 
 void probe_live(request_t *self)
 {
-    static const char *const none[] = {NULL};
-    if (takes_only(self, none)) {
+    if (takes_only(self, NULL)) {
         buffer_clear(&self->reply.body);
         buffer_add_text(&self->reply.body, "ok\n");
         self->reply.type = "text/plain; charset=utf-8";
@@ -250,10 +227,7 @@ void probe_ready(request_t *self)
     if (!takes_only(self, names)) {
         return;
     }
-    int up = 0;
-    for (int i = 0; i < http->options.brokers_n; i++) {
-        up += core_broker_up(http->core, i);
-    }
+    int up = fleet_counts(http).brokers_up;
     bool full = core_full(http->core), ready = !full && up > 0 && !http->draining;
     buffer_clear(out);
     if (query_get(&self->query, "verbose")) {

@@ -94,6 +94,17 @@ void wait_for_commit(request_t *self, void (*committed)(request_t *self, err_t e
 /* How much of this turn's share is left. */
 size_t turn_room(request_t *self);
 
+/* True if the query has no parameter but these (NULL: none at all); else the reply is set. */
+bool takes_only(request_t *self, const char *const *names);
+
+/* stats.c */
+typedef struct {
+    int workers, schedulers; /* heard of lately */
+    int brokers_up;
+    uint64_t slots, busy; /* of the workers */
+} fleet_counts_t;
+fleet_counts_t fleet_counts(const http_t *http);
+
 /* metrics.c */
 void metrics(request_t *self);
 /* /healthz: this process answers. /readyz: it can take work; `verbose` says why not. */

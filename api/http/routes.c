@@ -126,3 +126,13 @@ void refuse(request_t *self, err_t err)
 {
     problem_write(&self->reply, err, err_text(), NULL);
 }
+
+bool takes_only(request_t *self, const char *const *names)
+{
+    static const char *const none[] = {NULL};
+    err_t err = query_only(&self->query, names ? names : none);
+    if (err) {
+        refuse(self, err);
+    }
+    return !err;
+}

@@ -5,16 +5,6 @@
 #include "api/http/request.h"
 #include "api/http/views.h"
 
-static bool no_parameters(request_t *self)
-{
-    static const char *const none[] = {NULL};
-    err_t err = query_only(&self->query, none);
-    if (err) {
-        refuse(self, err);
-    }
-    return !err;
-}
-
 static json_t *number(uint64_t value)
 {
     return json_integer((json_int_t)value);
@@ -50,22 +40,32 @@ static uint64_t waiting_batches(const feeder_t *feeder)
     return n;
 }
 
-static int workers_n(const peers_t *peers, uint64_t *slots)
+fleet_counts_t fleet_counts(const http_t *http)
 {
-    int n = 0;
+    const peers_t *peers = core_peers(http->core);
+    fleet_counts_t out = {0};
     for (int i = 0; i < peers_n(peers); i++) {
         const peer_t *peer = peers_at(peers, i);
-        n += peer->is_worker;
-        *slots += peer->is_worker ? peer->slots : 0;
+        if (peer->is_worker) {
+            out.workers++;
+            out.slots += peer->slots;
+            out.busy += peer->busy;
+        } else {
+            out.schedulers++;
+        }
     }
-    return n;
+    for (int i = 0; i < http->options.brokers_n; i++) {
+        out.brokers_up += core_broker_up(http->core, i);
+    }
+    return out;
 }
 
 void stats_summary(request_t *self)
 {
     core_t *core = self->http->core;
-    uint64_t counts[JOB_STATES_N] = {0}, slots = 0;
-    if (!no_parameters(self)) {
+    uint64_t counts[JOB_STATES_N] = {0};
+    fleet_counts_t fleet = fleet_counts(self->http);
+    if (!takes_only(self, NULL)) {
         return;
     }
     err_t err = store_read_counts(core_store(core), on_count, counts);
@@ -89,8 +89,8 @@ void stats_summary(request_t *self)
     json_object_set_new(body, "waiting_batches", number(waiting_batches(core_feeder(core))));
     json_object_set_new(body, "leased_batches", number(batches.leased));
     json_object_set_new(body, "retrying_batches", number(batches.retrying));
-    json_object_set_new(body, "workers", json_integer(workers_n(core_peers(core), &slots)));
-    json_object_set_new(body, "slots", number(slots));
+    json_object_set_new(body, "workers", json_integer(fleet.workers));
+    json_object_set_new(body, "slots", number(fleet.slots));
     json_object_set_new(body, "oldest_waiting_seconds", view_rounded((double)waited / 1000));
     reply_json(self, 200, body);
 }
@@ -163,7 +163,7 @@ static int by_name(const void *a, const void *b)
 
 void stats_workers(request_t *self)
 {
-    if (!no_parameters(self)) {
+    if (!takes_only(self, NULL)) {
         return;
     }
     const peers_t *peers = core_peers(self->http->core);
@@ -199,12 +199,11 @@ static json_t *view_store(const core_t *core)
     return out;
 }
 
-static json_t *view_brokers(const http_t *http, int *up)
+static json_t *view_brokers(const http_t *http)
 {
     json_t *out = json_array();
     for (int i = 0; i < http->options.brokers_n; i++) {
         bool is_up = core_broker_up(http->core, i);
-        *up += is_up;
         json_t *one = json_object();
         json_object_set_new(one, "endpoint", view_text(http->options.brokers[i]));
         json_object_set_new(one, "status", json_string(is_up ? "healthy" : "unreachable"));
@@ -228,16 +227,13 @@ static json_t *view_check(const core_health_t *health)
 void stats_health(request_t *self)
 {
     http_t *http = self->http;
-    if (!no_parameters(self)) {
+    if (!takes_only(self, NULL)) {
         return;
     }
-    int up = 0;
-    uint64_t slots = 0;
-    int workers = workers_n(core_peers(http->core), &slots);
-    int schedulers = peers_n(core_peers(http->core)) - workers;
-    json_t *brokers = view_brokers(http, &up);
+    fleet_counts_t fleet = fleet_counts(http);
     bool full = core_full(http->core);
-    bool degraded = up == 0 || up < http->options.brokers_n || workers == 0 || schedulers == 0;
+    bool degraded = fleet.brokers_up == 0 || fleet.brokers_up < http->options.brokers_n ||
+                    fleet.workers == 0 || fleet.schedulers == 0;
     json_t *body = json_object();
     json_object_set_new(body, "status",
                         json_string(full       ? "unhealthy"
@@ -249,9 +245,9 @@ void stats_health(request_t *self)
     json_object_set_new(body, "uptime_seconds",
                         json_integer((loop_now_ms(http->loop) - http->opened_at) / 1000));
     json_object_set_new(body, "store", view_store(http->core));
-    json_object_set_new(body, "brokers", brokers);
-    json_object_set_new(body, "workers", json_integer(workers));
-    json_object_set_new(body, "schedulers", json_integer(schedulers));
+    json_object_set_new(body, "brokers", view_brokers(http));
+    json_object_set_new(body, "workers", json_integer(fleet.workers));
+    json_object_set_new(body, "schedulers", json_integer(fleet.schedulers));
     json_object_set_new(body, "last_check", view_check(core_last_health(http->core)));
     reply_json(self, full ? 503 : 200, body);
     self->reply.retry_after = full ? 30 : 0;
