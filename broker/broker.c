@@ -8,6 +8,7 @@
 #include "broker/gate.h"
 #include "common/buffer.h"
 #include "common/clock.h"
+#include "common/keys.h"
 #include "common/link.h"
 #include "common/log.h"
 
@@ -19,11 +20,11 @@ enum {
 struct broker {
     loop_t *loop;
     broker_core_t *core;
-    gate_t *gate;               /* NULL: plain sockets */
-    connections_t *connections; /* with keys only */
+    gate_t *gate; /* NULL: plain sockets */
+    connections_t *connections;
     log_quota_t hello_refused;
     link_t *links[2]; /* by side */
-    uint64_t cut_n;   /* messages of connections whose key was removed */
+    uint64_t cut_n;   /* messages of who may not be here */
     loop_watch_t *watches[2];
     loop_timer_t *timer;
     door_t *door;
@@ -35,16 +36,11 @@ static bool send_effect(void *context, broker_side_t side, const link_id_t *to, 
     return link_send(self->links[side], to, frames);
 }
 
-static const char *role_of(uint64_t role)
-{
-    static const char *const roles[] = {"?", "api", "worker", "scheduler"};
-    return roles[role & 3];
-}
-
 static void note_effect(void *context, const char *what, const peer_t *peer)
 {
     const broker_t *self = context;
-    log_info("broker.peer", "what=%s role=%s name=\"%s\"", what, role_of(peer->role), peer->name);
+    log_info("broker.peer", "what=%s role=%s name=\"%s\"", what, keys_role_name(peer->role),
+             peer->name);
     if (strcmp(what, "joined") == 0) {
         connections_claim(self->connections, &peer->link);
     } else {
@@ -61,7 +57,7 @@ static bool admit_effect(void *context, const link_id_t *from, uint64_t role, co
         log_warn("broker.hello_refused",
                  "role=%s name=\"%s\" key_of=\"%s\" detail=\"the key is not "
                  "for this\"",
-                 role_of(role), name, gate_name(self->gate, from->key));
+                 keys_role_name(role), name, gate_name(self->gate, from->key));
     }
     return admitted;
 }

@@ -74,7 +74,7 @@ static bool is_there(const char *path)
 /* -- secrets
  * ----------------------------------------------------------------------------------------- */
 
-static err_t load_secret(link_curve_t *out, const char *path, uint64_t role, const char *name)
+err_t keys_load_peer(link_curve_t *out, const char *path, uint64_t role, const char *name)
 {
     certificate_t cert;
     char belongs[LINK_KEY_N + 1] = "";
@@ -109,18 +109,13 @@ static err_t load_secret(link_curve_t *out, const char *path, uint64_t role, con
     return err;
 }
 
-err_t keys_load_peer(link_curve_t *out, const char *path, uint64_t role, const char *name)
-{
-    return load_secret(out, path, role, name);
-}
-
 err_t keys_load_broker(link_curve_t *out, const char *directory)
 {
     char *path = path_of(directory, "broker", ".key");
     err_t err = ERR_OK;
     memset(out, 0, sizeof *out);
     if (is_there(path)) {
-        err = load_secret(out, path, 0, "");
+        err = keys_load_peer(out, path, 0, "");
     } else {
         err = err_set(ERR_CONFIG,
                       "there is no %s: make the fleet's keys with `stint keys init --keys %s`",

@@ -41,7 +41,7 @@ CHECKED err_t keys_ensure(const char *directory, uint64_t role, const char *name
  * directory cut the peer off. ERR_NOT_FOUND if nobody of that name is admitted. */
 CHECKED err_t keys_remove(const char *directory, const char *name);
 
-/* The secret file of a peer that will speak as `role` under `name`. ERR_CONFIG says what is wrong:
+/* The secret file of one who will speak as `role` under `name`. ERR_CONFIG says what is wrong:
  * missing, readable by others, no key, for another role or name, its halves do not belong together.
  */
 CHECKED err_t keys_load_peer(link_curve_t *out, const char *path, uint64_t role, const char *name);
