@@ -163,12 +163,22 @@ static bool is_greeted(void *context)
     return peer->greeted_n > 0;
 }
 
+/* A worker that holds its key. */
+static peer_under_test_t east(void)
+{
+    link_curve_t curve = key_of("east.key", WIRE_ROLE_WORKER);
+    peer_under_test_t peer = connected(BROKER_BACKEND, &curve);
+    peer.role = WIRE_ROLE_WORKER;
+    peer.name = "east";
+    return peer;
+}
+
 /* -- tests */
 
 START_TEST(test_only_keys_that_are_there_get_in)
 {
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER), stranger = east;
-    ck_assert_int_eq(handshake(BROKER_BACKEND, &east), LINK_ADMITTED);
+    link_curve_t key = key_of("east.key", WIRE_ROLE_WORKER), stranger = key;
+    ck_assert_int_eq(handshake(BROKER_BACKEND, &key), LINK_ADMITTED);
     ck_assert_int_eq(zmq_curve_keypair(stranger.public_key, stranger.secret_key), 0);
     ck_assert_int_eq(handshake(BROKER_BACKEND, &stranger), LINK_REFUSED);
     ck_assert_int_eq(handshake(BROKER_FRONTEND, &stranger), LINK_REFUSED);
@@ -179,22 +189,22 @@ END_TEST
 
 START_TEST(test_a_role_gets_in_at_its_own_side_only)
 {
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER);
+    link_curve_t key = key_of("east.key", WIRE_ROLE_WORKER);
     link_curve_t api = key_of("api.key", WIRE_ROLE_API);
     link_curve_t scheduler = key_of("scheduler.key", WIRE_ROLE_SCHEDULER);
     ck_assert_int_eq(handshake(BROKER_FRONTEND, &api), LINK_ADMITTED);
     ck_assert_int_eq(handshake(BROKER_FRONTEND, &scheduler), LINK_ADMITTED);
     ck_assert_int_eq(handshake(BROKER_BACKEND, &api), LINK_REFUSED);
     ck_assert_int_eq(handshake(BROKER_BACKEND, &scheduler), LINK_REFUSED);
-    ck_assert_int_eq(handshake(BROKER_FRONTEND, &east), LINK_REFUSED);
+    ck_assert_int_eq(handshake(BROKER_FRONTEND, &key), LINK_REFUSED);
 }
 END_TEST
 
 START_TEST(test_a_peer_does_not_speak_to_a_broker_of_another_fleet)
 {
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER), other;
-    ck_assert_int_eq(zmq_curve_keypair(east.server_key, other.secret_key), 0);
-    peer_under_test_t peer = connected(BROKER_BACKEND, &east);
+    link_curve_t key = key_of("east.key", WIRE_ROLE_WORKER), other;
+    ck_assert_int_eq(zmq_curve_keypair(key.server_key, other.secret_key), 0);
+    peer_under_test_t peer = connected(BROKER_BACKEND, &key);
     run_until(has_news, &peer, 1000); /* libzmq's server is silent to what it cannot read */
     ck_assert_int_ne(peer.news, LINK_ADMITTED);
     link_destroy(&peer.link);
@@ -241,10 +251,7 @@ static bool is_refused(void *context)
 
 START_TEST(test_a_removed_key_is_cut_off_while_it_is_connected)
 {
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER);
-    peer_under_test_t peer = connected(BROKER_BACKEND, &east);
-    peer.role = WIRE_ROLE_WORKER;
-    peer.name = "east";
+    peer_under_test_t peer = east();
     ck_assert(run_until(is_greeted, &peer, PATIENCE_MS));
     ck_assert_int_eq(keys_remove(keys, "east"), ERR_OK);
     /* Not only unheard: its connection is closed, and libzmq's next try is refused. */
@@ -259,10 +266,7 @@ END_TEST
 
 START_TEST(test_a_removed_key_that_never_said_hello_is_cut_off_too)
 {
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER);
-    peer_under_test_t peer = connected(BROKER_BACKEND, &east);
-    peer.role = WIRE_ROLE_WORKER;
-    peer.name = "east";
+    peer_under_test_t peer = east();
     ck_assert(run_until(has_news, &peer, PATIENCE_MS));
     ck_assert_int_eq(peer.news, LINK_ADMITTED);
     ck_assert_int_eq(keys_remove(keys, "east"), ERR_OK);
@@ -322,8 +326,8 @@ static bool has_event(void *context)
 
 START_TEST(test_who_is_admitted_and_says_no_hello_is_cut_off)
 {
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER);
-    void *socket = foreign(&east, NULL), *monitor = zmq_socket(link_context(), ZMQ_PAIR);
+    link_curve_t key = key_of("east.key", WIRE_ROLE_WORKER);
+    void *socket = foreign(&key, NULL), *monitor = zmq_socket(link_context(), ZMQ_PAIR);
     struct {
         void *monitor;
         uint16_t kind;
@@ -341,8 +345,8 @@ END_TEST
 
 START_TEST(test_who_gives_itself_a_name_is_cut_off_when_it_speaks)
 {
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER);
-    void *socket = foreign(&east, "a-name"), *monitor = zmq_socket(link_context(), ZMQ_PAIR);
+    link_curve_t key = key_of("east.key", WIRE_ROLE_WORKER);
+    void *socket = foreign(&key, "a-name"), *monitor = zmq_socket(link_context(), ZMQ_PAIR);
     struct {
         void *monitor;
         uint16_t kind;
@@ -364,11 +368,11 @@ END_TEST
 START_TEST(test_one_key_cannot_hold_any_number_of_connections)
 {
     enum { MANY = 300 };
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER);
+    link_curve_t key = key_of("east.key", WIRE_ROLE_WORKER);
     peer_under_test_t peers[MANY];
     int admitted_n = 0, refused_n = 0;
     for (int i = 0; i < MANY; i++) {
-        peers[i] = connected(BROKER_BACKEND, &east);
+        peers[i] = connected(BROKER_BACKEND, &key);
     }
     for (int i = 0; i < MANY; i++) {
         ck_assert(run_until(has_news, &peers[i], PATIENCE_MS));
@@ -384,10 +388,7 @@ END_TEST
 START_TEST(test_a_directory_that_is_replaced_is_seen)
 {
     char aside[100];
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER);
-    peer_under_test_t peer = connected(BROKER_BACKEND, &east);
-    peer.role = WIRE_ROLE_WORKER;
-    peer.name = "east";
+    peer_under_test_t peer = east();
     ck_assert(run_until(is_greeted, &peer, PATIENCE_MS));
     snprintf(aside, sizeof aside, "%s.aside", keys);
     log_open("test", LOG_ERROR + 1);
@@ -413,10 +414,7 @@ END_TEST
 
 START_TEST(test_a_table_that_is_lost_admits_nobody)
 {
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER);
-    peer_under_test_t peer = connected(BROKER_BACKEND, &east);
-    peer.role = WIRE_ROLE_WORKER;
-    peer.name = "east";
+    peer_under_test_t peer = east();
     ck_assert(run_until(is_greeted, &peer, PATIENCE_MS));
     log_open("test", LOG_ERROR + 1);
     chmod(in("authorized"), 0777); /* anybody could have written there */
@@ -437,7 +435,7 @@ START_TEST(test_without_an_authenticator_nobody_gets_in)
     gate_t *gate = NULL;
     link_t *router = NULL;
     broker_destroy(&broker);
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER), own;
+    link_curve_t key = key_of("east.key", WIRE_ROLE_WORKER), own;
     ck_assert_int_eq(keys_load_broker(&own, keys), ERR_OK);
     ck_assert_int_eq(link_bind_curve(&router, "tcp://127.0.0.1:*", &own, GATE_BACKEND), ERR_OK);
     for (int there = 1; there >= 0; there--) {
@@ -445,7 +443,7 @@ START_TEST(test_without_an_authenticator_nobody_gets_in)
         if (there) {
             ck_assert_int_eq(gate_open(&gate, loop, keys, on_change, NULL), ERR_OK);
         }
-        ck_assert_int_eq(link_connect_curve(&peer.link, link_endpoint(router), &east), ERR_OK);
+        ck_assert_int_eq(link_connect_curve(&peer.link, link_endpoint(router), &key), ERR_OK);
         run_until(has_news, &peer, there ? PATIENCE_MS : 4000);
         if (there) {
             ck_assert_int_eq(peer.news, LINK_ADMITTED);
@@ -529,8 +527,8 @@ START_TEST(test_an_older_zmtp_has_no_keys_and_is_refused)
             close(fd);
         }
     }
-    link_curve_t east = key_of("east.key", WIRE_ROLE_WORKER);
-    ck_assert_int_eq(handshake(BROKER_BACKEND, &east), LINK_ADMITTED); /* it lives on */
+    link_curve_t key = key_of("east.key", WIRE_ROLE_WORKER);
+    ck_assert_int_eq(handshake(BROKER_BACKEND, &key), LINK_ADMITTED); /* it lives on */
 }
 END_TEST
 

@@ -658,3 +658,23 @@ bool life_broken(life_t *self, char *out, size_t size)
     }
     return broken;
 }
+
+bool life_left_broken(const char *directory, life_notes_t *notes, char *out, size_t size)
+{
+    life_t *life = NULL;
+    err_t err = life_open(&life, directory, notes);
+    if (err) {
+        snprintf(out, size, "it does not start again: %s", err_text());
+        return true;
+    }
+    sqlite3_exec(life->store->writer, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
+    bool broken = life_broken(life, out, size);
+    if (!broken) {
+        err = life_finish(life);
+        if (err)
+            snprintf(out, size, "the work does not end: %s", err_text());
+        broken = err || life_broken(life, out, size);
+    }
+    life_close(&life);
+    return broken;
+}

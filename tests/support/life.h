@@ -55,5 +55,8 @@ core_t *life_core(life_t *self);
 /* Everything promised is there, and the rows agree with one another. True: it is not; `out` says
  * what. */
 bool life_broken(life_t *self, char *out, size_t size);
+/* What the next start finds in the directory: is it broken then, or after all its work was done? As
+ * life_broken. */
+bool life_left_broken(const char *directory, life_notes_t *notes, char *out, size_t size);
 
 #endif

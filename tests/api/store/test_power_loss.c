@@ -145,28 +145,6 @@ static int run_child(const char *directory, life_notes_t *notes, uint64_t seed, 
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/* -- what the next start finds ----------------------------------------------------------------- */
-
-static bool look(const char *directory, life_notes_t *notes, char *out, size_t size)
-{
-    life_t *life = NULL;
-    err_t err = life_open(&life, directory, notes);
-    if (err) {
-        snprintf(out, size, "it does not start again: %s", err_text());
-        return true;
-    }
-    sqlite3_exec(life_store(life)->writer, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
-    bool broken = life_broken(life, out, size);
-    if (!broken) {
-        err = life_finish(life);
-        if (err)
-            snprintf(out, size, "the work does not end: %s", err_text());
-        broken = err || life_broken(life, out, size);
-    }
-    life_close(&life);
-    return broken;
-}
-
 typedef struct {
     int jobs, recorded, attempts, cancelled;
 } sum_t;
@@ -186,7 +164,7 @@ static bool play(int round, sync_t sync, sum_t *sum, char *out, size_t size)
             ck_assert_msg(code == 9, "round %d: life %d ended with %d, not by the cut", round, i,
                           code);
     }
-    bool broken = look(directory, notes, out, size);
+    bool broken = life_left_broken(directory, notes, out, size);
     sum->jobs += notes->jobs_n;
     sum->recorded += notes->recorded_n;
     sum->attempts += notes->attempts_n;

@@ -225,26 +225,6 @@ static void run(const char *format, const char *a, const char *b)
     ck_assert_int_eq(system(command), 0);
 }
 
-static bool look(const process_t *process, char *out, size_t size)
-{
-    life_t *life = NULL;
-    err_t err = life_open(&life, process->directory, process->notes);
-    if (err) {
-        snprintf(out, size, "it does not start again: %s", err_text());
-        return true;
-    }
-    sqlite3_exec(life_store(life)->writer, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
-    bool broken = life_broken(life, out, size);
-    if (!broken) {
-        err = life_finish(life);
-        if (err)
-            snprintf(out, size, "the work does not end: %s", err_text());
-        broken = err || life_broken(life, out, size);
-    }
-    life_close(&life);
-    return broken;
-}
-
 typedef struct {
     int points, on, ended, aborted, total; /* went on, ended by an error, aborted */
 } tally_t;
@@ -265,7 +245,7 @@ static void point(const sweep_t *sweep, int at, tally_t *tally)
     ck_assert_msg(!*wrong, "%s, point %d of %d (%s): %s: %d, %s; %s", sweep->name, at, tally->total,
                   process.end->what, wrong, code ? code : (int)process.end->err, process.end->text,
                   log + (strlen(log) > 1500 ? strlen(log) - 1500 : 0));
-    bool bad = look(&process, broken, sizeof broken);
+    bool bad = life_left_broken(directory, process.notes, broken, sizeof broken);
     ck_assert_msg(!bad, "%s, point %d of %d (%s; it ended with %d, %s): %s", sweep->name, at,
                   tally->total, process.end->what, code ? code : (int)process.end->err,
                   process.end->text, broken);
