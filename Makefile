@@ -164,7 +164,7 @@ demo: deps ## the whole fleet on real payments, and a report (KEEP=1 leaves it u
 	@KEEP=$(KEEP) PORT=$(PORT) bash examples/demo.sh
 
 chaos: deps ## a real fleet under random faults, judged from outside (SECONDS=600 SEED=a number, else drawn)
-	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory -j2 all $(PRELOADS)
 	@$(PYTHON) tests/chaos/chaos.py --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 bench: ## figures, each with its reference in the same run (BENCH=noop: only that one of tests/bench)

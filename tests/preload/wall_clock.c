@@ -2,7 +2,6 @@
  * milliseconds in the file that WALL_CLOCK names, 8 bytes, read at each look. All other clocks are
  * left alone. (libfaketime leaves semaphores in /dev/shm when its process is killed, and breaks
  * sleeps until an absolute time.) */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
